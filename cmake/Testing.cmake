@@ -35,14 +35,22 @@ function(pfs_test name)
     add_dependencies(${name} passthroughfs)
   endif()
 
-  string(REPLACE ";" "\\;" labels "${arg_LABELS}")
+  set(properties TIMEOUT ${arg_TIMEOUT} ENVIRONMENT "PFS_PROGRAM=${PFS_PROGRAM_FILE}")
+  if(arg_SERIAL)
+    list(APPEND properties RUN_SERIAL TRUE)
+  endif()
   gtest_discover_tests(${name}
     TEST_PREFIX "${name}/"
     DISCOVERY_MODE PRE_TEST  # a build must not depend on being able to run
     DISCOVERY_TIMEOUT 120
-    PROPERTIES LABELS "${labels}" TIMEOUT ${arg_TIMEOUT}
-               ENVIRONMENT "PFS_PROGRAM=${PFS_PROGRAM_FILE}"
-               $<$<BOOL:${arg_SERIAL}>:RUN_SERIAL>$<$<BOOL:${arg_SERIAL}>:;TRUE>)
+    PROPERTIES ${properties})
+  # gtest_discover_tests cannot pass a property that is a list, so the labels are set afterwards.
+  set(labels_file ${CMAKE_CURRENT_BINARY_DIR}/${name}_labels.cmake)
+  file(WRITE ${labels_file}
+    "if(${name}_TESTS)\n"
+    "  set_tests_properties(\${${name}_TESTS} PROPERTIES LABELS \"${arg_LABELS}\")\n"
+    "endif()\n")
+  set_property(DIRECTORY APPEND PROPERTY TEST_INCLUDE_FILES ${labels_file})
 endfunction()
 
 # pfs_fuzzer(NAME SOURCES init_fuzz.cc DEPS pfs_wire CORPUS corpus/init)
