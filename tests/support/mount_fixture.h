@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A real mount of the program under test, with a native directory beside its source as the oracle.
+//
+//   PFS_PROGRAM       the program (set by CMake; else what it was at compile time)
+//   PFS_TEST_NATIVE   1: no program, the "mount" is the source directory itself. Proves the tests.
+//   PFS_TEST_OPTIONS  options for every mount that does not set them itself: handles=stateless
+//   PFS_TEST_DEADLINE seconds after which a hung mount is aborted (default 90)
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <sys/resource.h>
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "support/program.h"
+#include "support/run_as.h"
+#include "support/temp_tree.h"
+#include "support/trace.h"
+#include "support/wait_until.h"
+
+namespace passthroughfs::test {
+
+// Whether PFS_TEST_NATIVE is set.
+bool native_run();
+
+// The path of the program under test.
+std::string program_path();
+
+struct MountSettings {
+  std::vector<std::string> options = {};  // "name" or "name=value", added to the defaults
+  bool allow_other = true;
+  TempTree::Medium medium = TempTree::Medium::kDisk;
+  std::string source = {};     // mounted instead of a fresh directory; the caller's to remove
+  rlim_t descriptors = 0;      // hard RLIMIT_NOFILE of the daemon; 0: the test's
+  bool broken_on_purpose = false;  // the test kills it: neither exit code nor log are judged
+};
+
+// Owns a temporary tree with the directories `source`, `mnt` and `native` (all mode 0755), the
+// daemon, and the mount. Whatever happens to the test (even SIGKILL, or a mount that hangs), a
+// watchdog process ends the daemon and the mount. Not thread-safe; not copyable.
+class Mount {
+ public:
+  // Returns when the mount is there; otherwise the test has failed and ok() is false.
+  explicit Mount(MountSettings settings = {});
+  // stop(), and the tree is removed.
+  ~Mount();
+  Mount(const Mount&) = delete;
+  Mount& operator=(const Mount&) = delete;
+
+  bool ok() const { return ok_; }
+
+  const std::string& mnt() const { return mnt_; }        // through the mount
+  const std::string& source() const { return source_; }  // behind it
+  const std::string& native() const { return native_; }  // an independent native directory
+  const TempTree& tree() const { return tree_; }
+  std::string mnt(std::string_view name) const { return mnt_ + "/" + std::string(name); }
+  std::string source(std::string_view name) const { return source_ + "/" + std::string(name); }
+  std::string native(std::string_view name) const { return native_ + "/" + std::string(name); }
+
+  // The daemon. -1 in a native run.
+  pid_t pid() const { return pid_; }
+  // How many descriptors it has open now.
+  std::size_t descriptors() const;
+  // What it wrote to stderr so far.
+  std::string log() const;
+  // Whether an option is in force on this mount, whoever set it.
+  bool has_option(std::string_view option) const;
+
+  // Runs `passthroughfs ARGUMENTS...` in the daemon's environment (state and socket directories).
+  ProgramResult command(const std::vector<std::string>& arguments) const;
+  const std::vector<std::string>& environment() const { return environment_; }
+
+  // Unmounts, waits for the daemon, and fails the test unless it ended with 0 and without a
+  // sanitizer report. Harmless when called twice.
+  void stop();
+  // Waits for the daemon to end by itself (after a signal or umount) and returns its exit code,
+  // -1 if a signal ended it, or nothing when it does not end in time.
+  std::optional<int> wait_for_exit();
+  // Ends the connection in the kernel; every request fails from now on.
+  void abort() const;
+
+ private:
+  bool start(const MountSettings& settings);
+  void start_watchdog();
+  bool mounted() const;
+  void judge_log() const;
+
+  TempTree tree_;
+  std::string source_, mnt_, native_;
+  std::vector<std::string> options_, environment_;
+  bool broken_on_purpose_ = false;
+  bool ok_ = false;
+  pid_t pid_ = -1;
+  int watchdog_ = -1;  // closing it makes the watchdog clean up; a byte sent before ends it
+};
+
+// Runs `scenario` in the mount and in the native directory and expects the same account of it from
+// both. Returns the native one, so that the test can assert that it says what it is meant to.
+using Scenario = std::function<void(Trace&, const std::string& directory)>;
+Trace expect_same(const Mount& mount, const Scenario& scenario);
+
+// One mount with default settings per test.
+class MountTest : public ::testing::Test {
+ protected:
+  void SetUp() override;
+  void TearDown() override;
+  const Mount& mount() const { return *mount_; }
+  Mount& mount() { return *mount_; }
+  std::string mnt(std::string_view name) const { return mount_->mnt(name); }
+  std::string source(std::string_view name) const { return mount_->source(name); }
+  Trace same(const Scenario& scenario) const { return expect_same(*mount_, scenario); }
+  virtual MountSettings settings() const { return {}; }
+
+ private:
+  std::unique_ptr<Mount> mount_;
+};
+
+// Small file helpers; they throw std::system_error.
+void write_file(const std::string& path, std::string_view content, mode_t mode = 0644);
+std::string read_file(const std::string& path);
+// mkdir with exactly this mode, whatever the umask.
+std::string make_dir(const std::string& path, mode_t mode = 0755);
+
+}  // namespace passthroughfs::test
+
+// Why a test cannot run here. Whoever lacks root gets a failure when CI says that it must not.
+#define PFS_NEEDS_DAEMON() \
+  if (::passthroughfs::test::native_run()) GTEST_SKIP() << "there is no daemon in a native run"
+#define PFS_NEEDS_ROOT()                                                        \
+  if (geteuid() != 0) {                                                         \
+    if (std::getenv("CI") != nullptr) GTEST_FAIL() << "these tests need root";  \
+    GTEST_SKIP() << "needs root";                                               \
+  }
+// For what only an open handle can do.
+#define PFS_NEEDS_HANDLES()                                  \
+  if (mount().has_option("handles=stateless")) GTEST_SKIP() \
+      << "handles=stateless keeps no open file (see README)"
