@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <utility>
+
+#include "base/bytes.h"
+#include "base/result.h"
+#include "wire/abi.h"
+
+namespace passthroughfs::wire {
+
+// Takes the answer to one request to the kernel. Implemented by queues; the only thing that
+// operations see of them. Thread-safe: an answer may come from a thread other than the reader's.
+class ReplySink {
+ public:
+  // `error` is a positive errno or 0; `parts` are sent one after the other behind the header (at
+  // most kMaxParts). Errors: ENOENT when the kernel has given the request up (interrupted), EINVAL
+  // when it refuses the answer, ENODEV when the mount is gone.
+  virtual Result<void> send(std::uint64_t unique, int error, std::span<const ByteSpan> parts) = 0;
+
+  static constexpr std::size_t kMaxParts = 6;
+
+ protected:
+  ~ReplySink() = default;
+};
+
+// The duty to answer one request, once. Move-only. Destroyed unanswered it answers EIO and logs:
+// a forgotten reply must not hang a caller.
+class Reply {
+ public:
+  Reply() noexcept = default;
+  Reply(ReplySink& sink, std::uint64_t unique, std::uint32_t opcode) noexcept
+      : sink_(&sink), unique_(unique), opcode_(opcode) {}
+  Reply(Reply&& other) noexcept
+      : sink_(std::exchange(other.sink_, nullptr)), unique_(other.unique_), opcode_(other.opcode_) {}
+  Reply& operator=(Reply&& other) noexcept;
+  Reply(const Reply&) = delete;
+  Reply& operator=(const Reply&) = delete;
+  ~Reply();
+
+  [[nodiscard]] bool pending() const noexcept { return sink_ != nullptr; }
+  // As in the header, the resend mark included.
+  [[nodiscard]] std::uint64_t unique() const noexcept { return unique_; }
+
+  // Each of these answers, and leaves nothing pending. A result other than success means that the
+  // client did not get the answer (ENOENT: it was interrupted), so what the answer handed over
+  // (lookup counts, handles) must be taken back.
+  Result<void> ok() { return send(0, {}); }
+  Result<void> data(ByteSpan bytes);
+  Result<void> parts(std::span<const ByteSpan> parts) { return send(0, parts); }
+  template <typename T>
+    requires std::is_trivially_copyable_v<T>
+  Result<void> value(const T& out) {
+    return data(bytes_of(out));
+  }
+  Result<void> error(Errno error) { return send(error.value(), {}); }
+
+  // For requests that have no answer (FORGET).
+  void none() noexcept { sink_ = nullptr; }
+
+ private:
+  Result<void> send(int error, std::span<const ByteSpan> parts);
+
+  ReplySink* sink_ = nullptr;
+  std::uint64_t unique_ = 0;
+  std::uint32_t opcode_ = 0;
+};
+
+}  // namespace passthroughfs::wire
