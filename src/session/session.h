@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/fd.h"
+#include "base/result.h"
+#include "ops/options.h"
+#include "wire/opcode.h"
+
+namespace passthroughfs {
+
+// An open file or directory as `handles` shows it.
+struct HandleView {
+  std::uint64_t fh = 0;
+  std::uint64_t nodeid = 0;
+  std::string path;  // relative to the source, as it is now; empty for the root
+  bool deleted = false;
+  bool directory = false;
+  std::uint32_t flags = 0;  // O_* as at open
+  const char* io = "daemon";
+  std::uint32_t pid = 0;
+  std::int64_t opened_sec = 0;  // CLOCK_REALTIME
+  std::int64_t opened_nsec = 0;
+  std::uint64_t reads = 0, writes = 0, bytes_read = 0, bytes_written = 0;
+};
+
+// Latencies fall into bucket floor(log2(nanoseconds)); the last one takes the rest.
+inline constexpr std::size_t kLatencyBuckets = 40;
+
+struct OperationView {
+  wire::Opcode opcode{};
+  std::uint64_t count = 0;
+  std::uint64_t errors = 0;
+  std::uint64_t total_ns = 0;
+  std::array<std::uint64_t, kLatencyBuckets> latency{};
+};
+
+struct StatsView {
+  std::vector<OperationView> operations;  // those that occurred, by opcode
+  std::uint64_t inodes = 0;               // known to the kernel
+  std::uint64_t inode_descriptors = 0;    // O_PATH descriptors held
+  std::uint64_t descriptor_limit = 0;     // RLIMIT_NOFILE
+  std::uint64_t descriptor_budget = 0;    // how many of them inodes may hold
+  std::uint64_t evictions = 0;            // descriptors replaced by file handles so far
+  std::uint64_t restores = 0;             // and opened again
+  std::uint64_t handles = 0;              // open files and directories
+  std::uint64_t lock_waiters = 0;
+  std::uint64_t table_bytes = 0;  // memory of the inode and handle tables
+  unsigned workers = 0;
+  unsigned overflow_threads = 0;
+  std::string transport;   // "dev"
+  std::string handles_mode;  // "table" or "stateless"
+  std::string io;          // what `auto` came to: "daemon"
+  std::string io_reason;   // why not more; may be empty
+  std::string cache;
+  std::vector<std::string> notes;  // degraded modes, one line each
+};
+
+// Serves one mount from the INIT handshake to the unmount. Thread-safe after start().
+class Session {
+ public:
+  // Opens the source before anything is mounted. `message`: one line for the user on failure.
+  static std::unique_ptr<Session> create(const MountConfig& config, std::string& message);
+  virtual ~Session() = default;
+
+  // Takes the mounted /dev/fuse descriptor, answers INIT, starts the workers and returns when the
+  // mount serves requests.
+  virtual Result<void> start(UniqueFd device, std::string& message) = 0;
+
+  // Waits until the mount is gone (unmounted by anyone, or connection aborted), ends and joins every
+  // thread and closes everything. The result is an error only for an end that was not orderly.
+  virtual Result<void> wait() = 0;
+
+  // The source's root type bits for MountOptions, and the mount flags that the source's own mount
+  // imposes (nosuid, nodev, noexec, ro: ST_* of statvfs).
+  [[nodiscard]] virtual unsigned root_mode() const = 0;
+  [[nodiscard]] virtual unsigned long source_mount_flags() const = 0;
+
+  [[nodiscard]] virtual std::vector<HandleView> handles() const = 0;
+  [[nodiscard]] virtual StatsView stats() const = 0;
+  [[nodiscard]] virtual const MountConfig& config() const = 0;
+};
+
+// Makes the process fit to serve: raises RLIMIT_NOFILE, umask 0, drops supplementary groups and
+// capabilities that are never needed. Call once, before threads exist and after mounting.
+void prepare_process();
+
+}  // namespace passthroughfs

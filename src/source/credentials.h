@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include "base/result.h"
+
+namespace passthroughfs {
+
+// Who asks, from the request's header, in the daemon's namespaces.
+struct Caller {
+  uid_t uid = 0;
+  gid_t gid = 0;
+  pid_t pid = 0;  // a thread id; 0 when not visible from the daemon's pid namespace
+  // The groups that the request carries (FUSE_CREATE_SUPP_GROUP); lent by the request.
+  std::span<const std::uint32_t> groups = {};
+};
+
+// Acting as somebody else needs CAP_SETUID and CAP_SETGID. Without them every call runs as the user
+// who mounted. Set once at start.
+void enable_impersonation() noexcept;
+[[nodiscard]] bool impersonation_enabled() noexcept;
+
+// Gives this thread a umask of its own (CLONE_FS) and sets it to 0. Call once per serving thread.
+void own_umask() noexcept;
+// The mask for the creations that follow on this thread; kept until the next call.
+void set_thread_umask(mode_t mask) noexcept;
+
+// What /proc says about a caller: all groups, and the capabilities over files that it has in the
+// daemon's user namespace.
+struct CallerRights {
+  std::vector<gid_t> groups;
+  std::uint64_t file_capabilities = 0;
+
+  // ESRCH: the process is gone or not visible.
+  static Result<CallerRights> read(pid_t pid);
+};
+
+// This thread's file system identity for a scope; always put back, on every way out.
+//
+// With a file system uid other than 0 the kernel drops the capabilities over files, CAP_FSETID
+// among them: set-id bits and quotas then come out exactly as for the caller. A uid of 0 keeps them.
+class ActingAs {
+ public:
+  ActingAs(uid_t uid, gid_t gid, std::span<const std::uint32_t> groups,
+           std::uint64_t extra_capabilities = 0) noexcept;
+  ~ActingAs();
+  ActingAs(const ActingAs&) = delete;
+  ActingAs& operator=(const ActingAs&) = delete;
+
+ private:
+  bool ids_ = false;
+  bool groups_ = false;
+  bool capabilities_ = false;
+};
+
+// Takes CAP_FSETID from this thread for a scope, for a root caller that has not got it.
+class WithoutFsetid {
+ public:
+  explicit WithoutFsetid(bool active) noexcept;
+  ~WithoutFsetid();
+  WithoutFsetid(const WithoutFsetid&) = delete;
+  WithoutFsetid& operator=(const WithoutFsetid&) = delete;
+
+ private:
+  bool active_;
+};
+
+// Capability bits that as_caller may add.
+inline constexpr std::uint64_t kCapDacReadSearch = 1ULL << 2;
+inline constexpr std::uint64_t kCapFsetid = 1ULL << 4;
+
+// Whether the caller is root, as which we run anyway.
+[[nodiscard]] inline bool is_root(const Caller& caller) noexcept {
+  return caller.uid == 0 && caller.gid == 0;
+}
+
+// Runs `call` (which gives a Result) as the caller. First with the ids and the groups of the
+// request; only when that is refused are all groups and capabilities of the caller read from /proc
+// (some 15 us) and the call repeated, which a refused call allows. The kernel has already checked
+// the caller with default_permissions; this is the source's own check.
+// `extra_capabilities` are kept in spite of the change of identity.
+template <typename Call>
+auto as_caller(const Caller& caller, Call&& call, std::uint64_t extra_capabilities = 0)
+    -> decltype(call()) {
+  if (!impersonation_enabled() || is_root(caller)) return call();
+  auto result = [&] {
+    const ActingAs acting(caller.uid, caller.gid, caller.groups, extra_capabilities);
+    return call();
+  }();
+  if (result.has_value() || (result.error() != EACCES && result.error() != EPERM)) return result;
+  auto rights = CallerRights::read(caller.pid);
+  if (!rights || (rights->groups.empty() && rights->file_capabilities == 0)) return result;
+  const ActingAs acting(caller.uid, caller.gid, rights->groups,
+                        extra_capabilities | rights->file_capabilities);
+  return call();
+}
+
+// The same with all groups from the start, for calls that succeed with too few groups but then do
+// something else (they decide over the set-group-ID bit).
+template <typename Call>
+auto as_caller_with_groups(const Caller& caller, Call&& call) -> decltype(call()) {
+  if (!impersonation_enabled() || is_root(caller)) return call();
+  auto rights = CallerRights::read(caller.pid);
+  if (!rights) return as_caller(caller, std::forward<Call>(call));
+  const ActingAs acting(caller.uid, caller.gid, rights->groups, rights->file_capabilities);
+  return call();
+}
+
+}  // namespace passthroughfs

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <unordered_map>
+
+#include "base/mutex.h"
+
+namespace passthroughfs {
+
+// One number per device, as statx gives it.
+[[nodiscard]] constexpr std::uint64_t device_number(std::uint32_t major,
+                                                    std::uint32_t minor) noexcept {
+  return (static_cast<std::uint64_t>(major) << 32) | minor;
+}
+
+// A FUSE mount shows one st_dev for everything below it, so file systems mounted inside the source
+// would show colliding inode numbers, and find, tar and rsync would take different files for hard
+// links. This maps (device, inode number) to one number: the source's own device as it is, each
+// further one with its own mark in the top 16 bits. Thread-safe.
+class DeviceMap {
+ public:
+  explicit DeviceMap(std::uint64_t root_device) noexcept : root_device_(root_device) {}
+
+  [[nodiscard]] std::uint64_t shown_ino(std::uint64_t device, std::uint64_t ino) noexcept {
+    return device == root_device_ ? ino : foreign_ino(device, ino);
+  }
+
+ private:
+  std::uint64_t foreign_ino(std::uint64_t device, std::uint64_t ino) noexcept;
+
+  const std::uint64_t root_device_;
+  Mutex mutex_;
+  std::unordered_map<std::uint64_t, std::uint64_t> marks_ PFS_GUARDED_BY(mutex_);
+};
+
+}  // namespace passthroughfs

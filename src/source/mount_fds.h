@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <map>
+
+#include "base/fd.h"
+#include "base/mutex.h"
+#include "base/result.h"
+
+namespace passthroughfs {
+
+// One ordinary descriptor per mount below the source, which open_by_handle_at(2) needs. Thread-safe.
+class MountFds {
+ public:
+  // Remembers the mount that `directory` (O_PATH, a directory) is on. Opening it for reading can
+  // fail (EACCES); then its inodes keep their descriptors.
+  Result<void> remember(int mount_id, BorrowedFd directory) noexcept PFS_EXCLUDES(mutex_);
+
+  [[nodiscard]] bool knows(int mount_id) const noexcept PFS_EXCLUDES(mutex_);
+
+  // The descriptor of a mount, owned here for the life of this object. ENOENT: unknown.
+  [[nodiscard]] Result<BorrowedFd> find(int mount_id) const noexcept PFS_EXCLUDES(mutex_);
+
+ private:
+  mutable Mutex mutex_;
+  std::map<int, UniqueFd> fds_ PFS_GUARDED_BY(mutex_);
+};
+
+}  // namespace passthroughfs

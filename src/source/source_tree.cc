@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "source/source_tree.h"
+
+#include <fcntl.h>
+#include <limits.h>
+
+#include <array>
+#include <charconv>
+
+#include "source/sys.h"
+
+namespace passthroughfs {
+
+Result<SourceTree> SourceTree::open(const std::string& path, std::string& message) {
+  SourceTree tree;
+  auto root = own(::open(path.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+  if (!root) {
+    message = "source " + path + ": " + root.error().to_string();
+    return root.error();
+  }
+  tree.root_ = std::move(*root);
+  auto proc = own(::open("/proc/self/fd", O_PATH | O_DIRECTORY | O_CLOEXEC));
+  if (!proc) {
+    message = "/proc/self/fd is needed: " + proc.error().to_string();
+    return proc.error();
+  }
+  tree.proc_fd_ = std::move(*proc);
+  auto st = sys::stat_at(tree.root(), "", STATX_BASIC_STATS);
+  if (!st) {
+    message = "source " + path + ": " + st.error().to_string();
+    return st.error();
+  }
+  tree.root_device_ = device_number(st->stx_dev_major, st->stx_dev_minor);
+  tree.mounts_ = std::make_unique<MountFds>();
+  tree.devices_ = std::make_unique<DeviceMap>(tree.root_device_);
+  return tree;
+}
+
+Result<UniqueFd> SourceTree::child(BorrowedFd parent, const char* name) const noexcept {
+  return own(::openat(parent.get(), name, O_PATH | O_NOFOLLOW | O_CLOEXEC));
+}
+
+Result<UniqueFd> SourceTree::reopen(BorrowedFd fd, int flags) const noexcept {
+  std::array<char, 16> name{};
+  (void)std::to_chars(name.data(), name.data() + name.size() - 1, fd.get());
+  // O_NOFOLLOW would refuse the link in /proc; what it leads to is the object itself.
+  flags &= ~(O_NOFOLLOW | O_CREAT | O_EXCL | O_NOCTTY);
+  return own(::openat(proc_fd_.get(), name.data(), flags | O_CLOEXEC));
+}
+
+std::string SourceTree::path_of(BorrowedFd fd, bool& deleted) const {
+  const auto read_link = [](BorrowedFd target) {
+    std::string text(PATH_MAX, '\0');
+    const ssize_t size = ::readlink(sys::ProcFdPath(target).c_str(), text.data(), text.size());
+    text.resize(size > 0 ? static_cast<std::size_t>(size) : 0);
+    return text;
+  };
+  constexpr std::string_view kDeleted = " (deleted)";
+  std::string root = read_link(root_.borrow());
+  std::string path = read_link(fd);
+  deleted = false;
+  if (auto st = sys::stat_at(fd); st && st->stx_nlink == 0) {
+    deleted = true;
+    if (path.ends_with(kDeleted)) path.resize(path.size() - kDeleted.size());
+  }
+  if (path == root) return {};
+  if (root.back() != '/') root += '/';
+  if (path.starts_with(root)) path.erase(0, root.size());
+  return path;
+}
+
+}  // namespace passthroughfs

@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "base/fd.h"
+#include "base/result.h"
+#include "source/device_map.h"
+#include "source/mount_fds.h"
+
+namespace passthroughfs {
+
+// The mirrored directory: its root descriptor and what is needed to work below it. Names are
+// resolved one component at a time below descriptors held here or in the tables, so no request can
+// name anything outside. Thread-safe after open().
+class SourceTree {
+ public:
+  // `message`: one line for the user. ENOTDIR, ENOENT, EACCES, or ENOENT for a missing /proc.
+  static Result<SourceTree> open(const std::string& path, std::string& message);
+
+  [[nodiscard]] BorrowedFd root() const noexcept { return root_.borrow(); }
+
+  // A child, O_PATH, never followed if it is a symbolic link.
+  [[nodiscard]] Result<UniqueFd> child(BorrowedFd parent, const char* name) const noexcept;
+
+  // Opens what an O_PATH (or other) descriptor refers to once more, with its own file description.
+  // `flags`: access mode and O_*; O_NOFOLLOW, O_CREAT, O_EXCL and O_NOCTTY are ignored. Only for
+  // regular files and directories: opening anything else could block or act.
+  [[nodiscard]] Result<UniqueFd> reopen(BorrowedFd fd, int flags) const noexcept;
+
+  // The current path of a descriptor below the source, without a leading slash; `deleted` when it
+  // has none any more.
+  [[nodiscard]] std::string path_of(BorrowedFd fd, bool& deleted) const;
+
+  MountFds& mounts() noexcept { return *mounts_; }
+  DeviceMap& devices() noexcept { return *devices_; }
+  [[nodiscard]] std::uint64_t root_device() const noexcept { return root_device_; }
+
+ private:
+  SourceTree() = default;
+
+  UniqueFd root_;
+  UniqueFd proc_fd_;  // /proc/self/fd
+  std::uint64_t root_device_ = 0;
+  std::unique_ptr<MountFds> mounts_;
+  std::unique_ptr<DeviceMap> devices_;
+};
+
+}  // namespace passthroughfs

@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "table/handle_table.h"
+
+#include <ctime>
+
+#include "base/log.h"
+
+namespace passthroughfs {
+namespace {
+
+LogRateLimit g_bad_handle_log(5);
+
+Errno bad_handle(std::uint64_t fh, NodeId node, const char* why) {
+  if (g_bad_handle_log.allow()) {
+    log_warning("handle {:#x} of node {:#x}: {}; answered EBADF", fh, node, why);
+  }
+  return Err(EBADF);
+}
+
+}  // namespace
+
+HandleRef& HandleRef::operator=(HandleRef&& other) noexcept {
+  if (this != &other) {
+    reset();
+    table_ = other.table_;
+    handle_ = std::exchange(other.handle_, nullptr);
+  }
+  return *this;
+}
+
+DirStream& HandleRef::stream() const noexcept { return *table_->stream_of(*handle_); }
+
+void HandleRef::reset() noexcept {
+  if (handle_ != nullptr) table_->unpin(*std::exchange(handle_, nullptr));
+}
+
+Result<std::unique_ptr<HandleTable>> HandleTable::create(InodeTable& inodes,
+                                                         std::uint32_t capacity) {
+  Region region =
+      TRY(Region::create("passthroughfs-handles", std::size_t{capacity} * sizeof(Handle)));
+  Region streams =
+      TRY(Region::create("passthroughfs-streams", std::size_t{capacity} * sizeof(DirStream*)));
+  return std::unique_ptr<HandleTable>(
+      new HandleTable(inodes, std::move(region), std::move(streams)));
+}
+
+// Slot 0 stays unused: fh 0 is what the kernel sends when there is no handle.
+HandleTable::HandleTable(InodeTable& inodes, Region region, Region streams)
+    : inodes_(inodes), slots_(std::move(region), 1), stream_region_(std::move(streams)) {}
+
+HandleTable::~HandleTable() {
+  const std::uint32_t end = slots_.high_water();
+  for (std::uint32_t slot = 1; slot < end; ++slot) {
+    Handle& handle = slots_.at(slot);
+    if (!slots_.is_live(handle)) continue;
+    const auto generation = SlotNumber::generation(slots_.number_of(handle, slot));
+    if (slots_.retire(handle, generation).value_or(false)) destroy(handle);
+  }
+}
+
+DirStream*& HandleTable::stream_of(const Handle& handle) const noexcept {
+  return reinterpret_cast<DirStream**>(stream_region_.data())[slots_.slot_of(handle)];
+}
+
+Result<std::uint64_t> HandleTable::add(const InodeRef& inode, Opened opened) noexcept {
+  std::unique_ptr<DirStream> stream;
+  if (opened.kind == HandleKind::directory) stream = std::make_unique<DirStream>();
+  const std::uint64_t fh = TRY(slots_.allocate());
+  Handle& handle = slots_.at(SlotNumber::slot(fh));
+  timespec now{};
+  (void)clock_gettime(CLOCK_REALTIME_COARSE, &now);
+  inodes_.hold(inode);
+  handle.fd = opened.fd.release();
+  handle.direct_fd.store(opened.direct_fd.release(), std::memory_order_relaxed);
+  handle.node = inode.id();
+  handle.inode_slot = inodes_.slot_of(inode);
+  handle.flags = opened.flags;
+  handle.pid = opened.pid;
+  handle.kind = opened.kind;
+  handle.io = opened.io;
+  handle.append_fd = opened.append_fd ? 1 : 0;
+  handle.opened_sec = now.tv_sec;
+  handle.opened_nsec = static_cast<std::uint32_t>(now.tv_nsec);
+  handle.flocked.store(0, std::memory_order_relaxed);
+  for (auto* counter : {&handle.reads, &handle.writes, &handle.bytes_read, &handle.bytes_written}) {
+    counter->store(0, std::memory_order_relaxed);
+  }
+  stream_of(handle) = stream.release();
+  open_.fetch_add(1, std::memory_order_relaxed);
+  slots_.publish(handle, 0);
+  return fh;
+}
+
+Result<HandleRef> HandleTable::get(std::uint64_t fh, NodeId node) noexcept {
+  Handle* handle = slots_.pin(fh);
+  if (handle == nullptr) return bad_handle(fh, node, "unknown or released");
+  HandleRef ref(this, handle);
+  if (handle->node != node) return bad_handle(fh, node, "belongs to another node");
+  return ref;
+}
+
+Result<void> HandleTable::release(std::uint64_t fh, NodeId node) noexcept {
+  HandleRef ref = TRY(get(fh, node));
+  // Our own pin makes `owned` false; letting go of it below ends the handle.
+  if (!slots_.retire(*ref, SlotNumber::generation(fh)).has_value()) {
+    return bad_handle(fh, node, "released twice");
+  }
+  return ok();
+}
+
+void HandleTable::unpin(Handle& handle) noexcept {
+  if (slots_.unpin(handle)) destroy(handle);
+}
+
+void HandleTable::destroy(Handle& handle) noexcept {
+  UniqueFd fd(std::exchange(handle.fd, -1));
+  UniqueFd direct(handle.direct_fd.exchange(-1));
+  const std::unique_ptr<DirStream> stream(std::exchange(stream_of(handle), nullptr));
+  const std::uint32_t inode_slot = handle.inode_slot;
+  open_.fetch_sub(1, std::memory_order_relaxed);
+  slots_.free(handle);
+  // Descriptors first: the inode's may be the one that keeps a removed file's blocks otherwise.
+  fd.reset();
+  direct.reset();
+  inodes_.drop_hold(inode_slot);
+}
+
+void HandleTable::for_each(
+    const std::function<void(std::uint64_t, const HandleRef&)>& visit) noexcept {
+  const std::uint32_t end = slots_.high_water();
+  for (std::uint32_t slot = 1; slot < end; ++slot) {
+    Handle& candidate = slots_.at(slot);
+    const std::uint64_t fh = slots_.number_of(candidate, slot);
+    Handle* handle = slots_.pin(fh);
+    if (handle == nullptr) continue;
+    const HandleRef ref(this, handle);
+    visit(fh, ref);
+  }
+}
+
+}  // namespace passthroughfs

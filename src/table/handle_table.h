@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+
+#include "base/fd.h"
+#include "base/mutex.h"
+#include "table/inode_table.h"
+#include "table/slot_table.h"
+
+namespace passthroughfs {
+
+enum class HandleKind : std::uint8_t { file, directory };
+enum class HandleIo : std::uint8_t { daemon, passthrough, direct };
+
+// One open file or directory. Lives in the shared region, so it holds no pointers. Fields without
+// atomics are constant from publication to the end.
+struct alignas(64) Handle : SlotHead {
+  std::int32_t fd;                      // owned
+  std::atomic<std::int32_t> direct_fd;  // owned; the same file with O_DIRECT, made when first needed
+  NodeId node;
+  std::uint32_t inode_slot;  // held in the InodeTable
+  std::uint32_t flags;       // O_* of the open
+  std::uint32_t pid;         // thread that opened
+  HandleKind kind;
+  HandleIo io;
+  std::uint8_t append_fd;  // fd itself appends: an append-only file can be opened no other way
+  std::uint8_t reserved;
+  std::int64_t opened_sec;  // CLOCK_REALTIME
+  std::uint32_t opened_nsec;
+  std::atomic<std::uint8_t> flocked;  // a flock was taken through it
+  std::atomic<std::uint64_t> reads, writes, bytes_read, bytes_written;
+};
+static_assert(sizeof(Handle) == 128);
+
+// The reading position of a directory: entries read from the source and not yet sent. Private to the
+// process; can be rebuilt, because requests carry the source's own cookies.
+struct DirStream {
+  Mutex mutex;
+  std::unique_ptr<std::byte[]> buffer PFS_GUARDED_BY(mutex);
+  std::size_t used PFS_GUARDED_BY(mutex) = 0;      // bytes of entries in buffer
+  std::size_t consumed PFS_GUARDED_BY(mutex) = 0;  // of these, sent
+  std::uint64_t next_offset PFS_GUARDED_BY(mutex) = 0;  // cookie that continues at `consumed`
+  static constexpr std::size_t kBufferSize = 32768;
+};
+
+class HandleTable;
+
+// A pinned handle: its descriptor stays open until this goes, whatever RELEASE says. Move-only.
+class HandleRef {
+ public:
+  HandleRef() noexcept = default;
+  HandleRef(HandleRef&& other) noexcept
+      : table_(other.table_), handle_(std::exchange(other.handle_, nullptr)) {}
+  HandleRef& operator=(HandleRef&& other) noexcept;
+  HandleRef(const HandleRef&) = delete;
+  HandleRef& operator=(const HandleRef&) = delete;
+  ~HandleRef() { reset(); }
+
+  [[nodiscard]] explicit operator bool() const noexcept { return handle_ != nullptr; }
+  [[nodiscard]] BorrowedFd fd() const noexcept { return BorrowedFd(handle_->fd); }
+  [[nodiscard]] Handle* operator->() const noexcept { return handle_; }
+  [[nodiscard]] Handle& operator*() const noexcept { return *handle_; }
+  [[nodiscard]] DirStream& stream() const noexcept;
+  void reset() noexcept;
+
+ private:
+  friend class HandleTable;
+  HandleRef(HandleTable* table, Handle* handle) noexcept : table_(table), handle_(handle) {}
+
+  HandleTable* table_ = nullptr;
+  Handle* handle_ = nullptr;
+};
+
+// Every open file and directory, by a number that is never handed out twice and belongs to one node.
+// Lookup is lock-free. A handle ends when RELEASE has come and the last request that works with it
+// has let go; then its descriptors are closed and its inode's hold is dropped. Thread-safe.
+class HandleTable {
+ public:
+  // Room for `capacity` handles (address space only).
+  static Result<std::unique_ptr<HandleTable>> create(InodeTable& inodes, std::uint32_t capacity);
+  ~HandleTable();
+
+  // What a new handle is made of.
+  struct Opened {
+    UniqueFd fd;
+    UniqueFd direct_fd;
+    std::uint32_t flags = 0;
+    std::uint32_t pid = 0;
+    HandleKind kind = HandleKind::file;
+    HandleIo io = HandleIo::daemon;
+    bool append_fd = false;
+  };
+  // Takes over the descriptors and holds the inode. Gives fh. ENFILE: the table is full.
+  [[nodiscard]] Result<std::uint64_t> add(const InodeRef& inode, Opened opened) noexcept;
+
+  // The handle `fh` of `node`. EBADF for a number that is unknown, released or another node's; that
+  // is a broken peer or a bug, so it is logged.
+  [[nodiscard]] Result<HandleRef> get(std::uint64_t fh, NodeId node) noexcept;
+
+  // RELEASE. EBADF as above, also for a second release.
+  Result<void> release(std::uint64_t fh, NodeId node) noexcept;
+
+  // Calls `visit(fh, handle)` for each open handle, pinned meanwhile.
+  void for_each(const std::function<void(std::uint64_t, const HandleRef&)>& visit) noexcept;
+
+  [[nodiscard]] std::uint64_t open_count() const noexcept {
+    return open_.load(std::memory_order_relaxed);
+  }
+  [[nodiscard]] std::size_t memory_bytes() const noexcept { return slots_.touched_bytes(); }
+
+ private:
+  friend class HandleRef;
+  HandleTable(InodeTable& inodes, Region region, Region streams);
+  void unpin(Handle& handle) noexcept;
+  void destroy(Handle& handle) noexcept;
+
+  InodeTable& inodes_;
+  SlotTable<Handle> slots_;
+  // By slot, in sparse memory, so that files cost nothing. Set at add(), deleted at the end.
+  Region stream_region_;
+  [[nodiscard]] DirStream*& stream_of(const Handle& handle) const noexcept;
+  std::atomic<std::uint64_t> open_{0};
+};
+
+}  // namespace passthroughfs

@@ -1,0 +1,396 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "table/inode_table.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include <cstring>
+
+#include "source/sys.h"
+
+namespace passthroughfs {
+namespace {
+
+constexpr std::size_t kSweepBatch = 32;
+
+FileHandle saved_handle(const Inode& inode) noexcept {
+  FileHandle out;
+  out.mount_id = inode.handle_mount;
+  out.type = inode.handle_type;
+  out.bytes = inode.handle_bytes;
+  std::memcpy(out.data, inode.handle, inode.handle_bytes);
+  return out;
+}
+
+void save_handle(Inode& inode, const FileHandle& handle) noexcept {
+  inode.handle_mount = handle.mount_id;
+  inode.handle_type = handle.type;
+  std::memcpy(inode.handle, handle.data, handle.bytes);
+  inode.handle_bytes = handle.bytes;
+}
+
+}  // namespace
+
+InodeRef& InodeRef::operator=(InodeRef&& other) noexcept {
+  if (this != &other) {
+    reset();
+    table_ = other.table_;
+    inode_ = std::exchange(other.inode_, nullptr);
+  }
+  return *this;
+}
+
+NodeId InodeRef::id() const noexcept { return table_->id_of(*inode_); }
+
+void InodeRef::reset() noexcept {
+  if (inode_ != nullptr) table_->unpin(*std::exchange(inode_, nullptr));
+}
+
+Result<std::unique_ptr<InodeTable>> InodeTable::create(SourceTree& source, FdBudget& budget,
+                                                       std::uint32_t capacity) {
+  Region region =
+      TRY(Region::create("passthroughfs-inodes", std::size_t{capacity} * sizeof(Inode)));
+  std::unique_ptr<InodeTable> table(new InodeTable(source, budget, std::move(region)));
+  if (auto added = table->add_root(); !added) return added.error();
+  return table;
+}
+
+InodeTable::InodeTable(SourceTree& source, FdBudget& budget, Region region)
+    : source_(source), budget_(budget), slots_(std::move(region), static_cast<std::uint32_t>(kRoot)) {
+  for (Shard& shard : shards_) {
+    MutexLock lock(shard.mutex);
+    shard.buckets.assign(16, 0);
+  }
+}
+
+InodeTable::~InodeTable() {
+  const std::uint32_t end = slots_.high_water();
+  for (std::uint32_t slot = static_cast<std::uint32_t>(kRoot); slot < end; ++slot) {
+    Inode& inode = slots_.at(slot);
+    // A free slot's descriptor is -1 too, so this closes exactly what is still held.
+    if (inode.key.ino != 0 && inode.fd.load() >= 0) UniqueFd(inode.fd.exchange(-1)).reset();
+  }
+}
+
+// The root is node 1, generation 0: the first slot of a fresh table. The kernel never forgets it.
+Result<void> InodeTable::add_root() {
+  UniqueFd fd = TRY(duplicate(source_.root()));
+  const struct statx st = TRY(sys::stat_at(fd.borrow()));
+  if (auto handle = FileHandle::of(fd.borrow())) {
+    // Without it inodes keep their descriptors; the mount works, up to the limit.
+    (void)source_.mounts().remember(handle->mount_id, fd.borrow());
+  }
+  const std::uint64_t number = TRY(slots_.allocate());
+  Inode& root = slots_.at(SlotNumber::slot(number));
+  root.key = {device_number(st.stx_dev_major, st.stx_dev_minor), st.stx_ino};
+  root.fd.store(fd.release());
+  root.type = S_IFDIR;
+  root.nlookup = 1;
+  root.holds = 1;
+  budget_.add();
+  known_.fetch_add(1);
+  Shard& shard = shard_of(root.key);
+  {
+    MutexLock lock(shard.mutex);
+    insert_locked(shard, root);
+  }
+  slots_.publish(root, 0);
+  return ok();
+}
+
+std::uint64_t InodeTable::hash(InodeKey key) noexcept {
+  std::uint64_t h = key.ino * 0x9e3779b97f4a7c15ULL ^ key.device * 0xc2b2ae3d27d4eb4fULL;
+  h ^= h >> 29;
+  h *= 0xbf58476d1ce4e5b9ULL;
+  return h ^ (h >> 32);
+}
+
+Inode* InodeTable::find_locked(Shard& shard, InodeKey key) noexcept {
+  const std::size_t bucket = (hash(key) / kShards) & (shard.buckets.size() - 1);
+  for (std::uint32_t slot = shard.buckets[bucket]; slot != 0;) {
+    Inode& inode = slots_.at(slot);
+    if (inode.key.ino == key.ino && inode.key.device == key.device) return &inode;
+    slot = inode.next;
+  }
+  return nullptr;
+}
+
+void InodeTable::insert_locked(Shard& shard, Inode& inode) {
+  if (shard.used >= shard.buckets.size()) {
+    std::vector<std::uint32_t> larger(shard.buckets.size() * 2, 0);
+    for (std::uint32_t head : shard.buckets) {
+      while (head != 0) {
+        Inode& moved = slots_.at(head);
+        const std::uint32_t rest = moved.next;
+        std::uint32_t& bucket = larger[(hash(moved.key) / kShards) & (larger.size() - 1)];
+        moved.next = bucket;
+        bucket = head;
+        head = rest;
+      }
+    }
+    shard.buckets.swap(larger);
+  }
+  std::uint32_t& bucket = shard.buckets[(hash(inode.key) / kShards) & (shard.buckets.size() - 1)];
+  inode.next = bucket;
+  bucket = slots_.slot_of(inode);
+  inode.unhashed = 0;
+  ++shard.used;
+}
+
+void InodeTable::remove_locked(Shard& shard, Inode& inode) noexcept {
+  if (inode.unhashed != 0) return;
+  const std::uint32_t slot = slots_.slot_of(inode);
+  std::uint32_t* link = &shard.buckets[(hash(inode.key) / kShards) & (shard.buckets.size() - 1)];
+  while (*link != 0 && *link != slot) link = &slots_.at(*link).next;
+  if (*link == slot) {
+    *link = inode.next;
+    --shard.used;
+  }
+  inode.next = 0;
+  inode.unhashed = 1;
+}
+
+Result<InodeRef> InodeTable::get(NodeId id) noexcept {
+  Inode* inode = slots_.pin(id);
+  if (inode == nullptr) return Err(ESTALE);
+  InodeRef ref(this, inode);
+  inode->recently_used.store(1, std::memory_order_relaxed);
+  if (inode->fd.load(std::memory_order_acquire) < 0) {
+    auto restored = restore(*inode);
+    if (!restored) return restored.error();
+  }
+  return ref;
+}
+
+Result<InodeRef> InodeTable::find(InodeKey key) noexcept {
+  Shard& shard = shard_of(key);
+  InodeRef ref;
+  {
+    MutexLock lock(shard.mutex);
+    Inode* inode = find_locked(shard, key);
+    if (inode == nullptr || !slots_.is_live(*inode)) return Err(ENOENT);
+    slots_.pin_again(*inode);
+    ref = InodeRef(this, inode);
+  }
+  if (ref->fd.load(std::memory_order_acquire) < 0) {
+    auto restored = restore(*ref);
+    if (!restored) return restored.error();
+  }
+  return ref;
+}
+
+// Whether an inode without a descriptor is still the file that `fd` shows: its number may have been
+// given to another file since.
+bool InodeTable::same_file(const Inode& inode, BorrowedFd fd) noexcept {
+  auto handle = FileHandle::of(fd);
+  return handle && saved_handle(inode).same_file(*handle);
+}
+
+Result<InodeRef> InodeTable::lookup(UniqueFd fd, InodeKey key, std::uint16_t type) noexcept {
+  Shard& shard = shard_of(key);
+  InodeRef ref;
+  UniqueFd spare;  // closed after the lock
+  {
+    MutexLock lock(shard.mutex);
+    Inode* inode = find_locked(shard, key);
+    // While its descriptor is open the number cannot belong to another file, and reading it as
+    // open here, with ours open too, proves that both are one. Without it only the handles tell.
+    if (inode != nullptr && inode->fd.load(std::memory_order_acquire) < 0 &&
+        !same_file(*inode, fd.borrow())) {
+      remove_locked(shard, *inode);
+      inode = nullptr;
+    }
+    if (inode != nullptr) {
+      // Not live: forgotten, but an operation still has it pinned. The kernel may have its number
+      // again, for it is the same file.
+      if (!slots_.is_live(*inode)) slots_.revive(*inode);
+      slots_.pin_again(*inode);
+      ++inode->nlookup;
+      inode->recently_used.store(1, std::memory_order_relaxed);
+      int none = -1;
+      if (inode->fd.compare_exchange_strong(none, fd.get(), std::memory_order_acq_rel)) {
+        (void)fd.release();
+        budget_.add();
+      }
+      spare = std::move(fd);
+      ref = InodeRef(this, inode);
+    } else {
+      auto number = slots_.allocate();
+      if (!number) return number.error();
+      inode = &slots_.at(SlotNumber::slot(*number));
+      inode->key = key;
+      inode->type = type;
+      inode->nlookup = 1;
+      inode->holds = 0;
+      inode->handle_bytes = 0;
+      inode->backing_id = 0;
+      inode->backing_users = 0;
+      inode->cached_version.store(0, std::memory_order_relaxed);
+      inode->recently_used.store(1, std::memory_order_relaxed);
+      inode->fd.store(fd.release(), std::memory_order_release);
+      budget_.add();
+      known_.fetch_add(1, std::memory_order_relaxed);
+      insert_locked(shard, *inode);
+      slots_.publish(*inode, 1);
+      ref = InodeRef(this, inode);
+    }
+  }
+  if (budget_.exceeded() && sweep(kSweepBatch) == 0 &&
+      budget_.held() > budget_.budget() + (budget_.limit() - budget_.budget()) / 2) {
+    // Half of the reserve is gone and nothing can be given up: this lookup fails, the mount lives.
+    (void)forget(ref.id(), 1);
+    return Err(ENFILE);
+  }
+  return ref;
+}
+
+void InodeTable::destroy_locked(Shard& shard, Inode& inode, UniqueFd& to_close) noexcept {
+  remove_locked(shard, inode);
+  const int fd = inode.fd.exchange(-1, std::memory_order_acq_rel);
+  if (fd >= 0) {
+    to_close.reset(fd);
+    budget_.remove();
+  }
+  inode.key = {0, 0};
+  known_.fetch_sub(1, std::memory_order_relaxed);
+  slots_.free(inode);
+}
+
+// Ends an inode that neither the kernel nor a handle knows. If an operation still has it pinned,
+// that operation's unpin ends it.
+void InodeTable::release_if_unused_locked(Shard& shard, Inode& inode, UniqueFd& to_close) noexcept {
+  if (inode.nlookup != 0 || inode.holds != 0) return;
+  const auto owned = slots_.retire(
+      inode, SlotNumber::generation(slots_.number_of(inode, slots_.slot_of(inode))));
+  if (owned.has_value() && *owned) destroy_locked(shard, inode, to_close);
+}
+
+bool InodeTable::forget(NodeId id, std::uint64_t count) noexcept {
+  // The pin keeps the slot this node's while its shard is found and locked.
+  Inode* inode = slots_.pin(id);
+  if (inode == nullptr) return false;
+  bool exact = true;
+  Shard& shard = shard_of(inode->key);
+  UniqueFd to_close;
+  {
+    MutexLock lock(shard.mutex);
+    if (id == kRoot) {
+      // The kernel never counts the root.
+    } else if (inode->nlookup < count) {
+      inode->nlookup = 0;
+      exact = false;
+    } else {
+      inode->nlookup -= count;
+    }
+    release_if_unused_locked(shard, *inode, to_close);
+  }
+  unpin(*inode);
+  return exact;
+}
+
+void InodeTable::hold(const InodeRef& inode) noexcept {
+  Shard& shard = shard_of(inode->key);
+  MutexLock lock(shard.mutex);
+  ++inode->holds;
+}
+
+void InodeTable::drop_hold(std::uint32_t slot) noexcept {
+  Inode& inode = slots_.at(slot);
+  Shard& shard = shard_of(inode.key);
+  UniqueFd to_close;
+  MutexLock lock(shard.mutex);
+  if (inode.holds > 0) --inode.holds;
+  release_if_unused_locked(shard, inode, to_close);
+}
+
+void InodeTable::unpin(Inode& inode) noexcept {
+  if (slots_.unpin_unless_last(inode)) return;
+  // Retired, and ours is the last pin. A lookup may revive the inode at any moment, so the end is
+  // decided under the lock that lookups take; until then our pin keeps the record what it is.
+  Shard& shard = shard_of(inode.key);
+  UniqueFd to_close;
+  MutexLock lock(shard.mutex);
+  if (slots_.unpin(inode)) destroy_locked(shard, inode, to_close);
+}
+
+Result<void> InodeTable::restore(Inode& inode) noexcept {
+  MutexLock lock(restore_locks_[slots_.slot_of(inode) % kRestoreLocks]);
+  if (inode.fd.load(std::memory_order_acquire) >= 0) return ok();
+  const FileHandle handle = saved_handle(inode);
+  const auto open = [&]() -> Result<UniqueFd> {
+    const BorrowedFd mount = TRY(source_.mounts().find(handle.mount_id));
+    return handle.open(mount);
+  };
+  auto fd = open();
+  if (!fd && (fd.error() == EMFILE || fd.error() == ENFILE) && relieve()) fd = open();
+  if (!fd && fd.error() == ESTALE && orphan_finder_ != nullptr) {
+    fd = orphan_finder_(orphan_context_, id_of(inode));
+  }
+  if (!fd) return fd.error() == ENOENT ? Err(ESTALE) : fd.error();
+  int none = -1;
+  if (inode.fd.compare_exchange_strong(none, fd->get(), std::memory_order_acq_rel)) {
+    (void)fd->release();
+    budget_.add();
+    restores_.fetch_add(1, std::memory_order_relaxed);
+  }
+  if (budget_.exceeded()) (void)sweep(kSweepBatch);
+  return ok();
+}
+
+// Precondition: busy. Keeps the descriptor of anything that could not be opened again: no handle,
+// unknown mount, or no name left.
+bool InodeTable::give_up_descriptor(Inode& inode) noexcept {
+  const BorrowedFd fd(inode.fd.load(std::memory_order_acquire));
+  if (!fd.valid()) return false;
+  auto st = sys::stat_at(fd, "", STATX_NLINK);
+  if (!st || st->stx_nlink == 0) return false;
+  if (inode.handle_bytes == 0) {
+    auto handle = FileHandle::of(fd);
+    if (!handle || !source_.mounts().knows(handle->mount_id)) return false;
+    save_handle(inode, *handle);
+  }
+  return true;
+}
+
+std::size_t InodeTable::sweep(std::size_t wanted) noexcept {
+  std::size_t given_up = 0;
+  const std::uint32_t end = slots_.high_water();
+  // Two rounds: the first takes second chances away. Bounded, so that a table of descriptors that
+  // cannot be given up does not cost a full scan per lookup.
+  std::size_t steps = std::min<std::size_t>(std::size_t{end} * 2, 8192);
+  while (steps-- > 0 && given_up < wanted) {
+    std::uint32_t slot = clock_hand_.fetch_add(1, std::memory_order_relaxed);
+    if (slot >= end || slot <= kRoot) {
+      clock_hand_.store(static_cast<std::uint32_t>(kRoot) + 1, std::memory_order_relaxed);
+      continue;
+    }
+    Inode& inode = slots_.at(slot);
+    if (inode.fd.load(std::memory_order_relaxed) < 0) continue;
+    if (inode.recently_used.exchange(0, std::memory_order_relaxed) != 0) continue;
+    if (!slots_.try_busy(inode)) continue;
+    UniqueFd to_close;
+    if (give_up_descriptor(inode)) to_close.reset(inode.fd.exchange(-1));
+    // Closed only after others may go on: the last reference to a removed file frees its blocks.
+    slots_.end_busy(inode);
+    if (to_close.valid()) {
+      budget_.remove();
+      evictions_.fetch_add(1, std::memory_order_relaxed);
+      ++given_up;
+    }
+  }
+  return given_up;
+}
+
+bool InodeTable::relieve() noexcept { return sweep(kSweepBatch) > 0; }
+
+std::size_t InodeTable::memory_bytes() const noexcept {
+  std::size_t bytes = slots_.touched_bytes();
+  for (const Shard& shard : shards_) {
+    auto& mutable_shard = const_cast<Shard&>(shard);
+    MutexLock lock(mutable_shard.mutex);
+    bytes += mutable_shard.buckets.capacity() * sizeof(std::uint32_t);
+  }
+  return bytes;
+}
+
+}  // namespace passthroughfs

@@ -1,0 +1,189 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "base/fd.h"
+#include "base/mutex.h"
+#include "source/file_handle.h"
+#include "source/source_tree.h"
+#include "table/fd_budget.h"
+#include "table/slot_table.h"
+
+namespace passthroughfs {
+
+using NodeId = std::uint64_t;
+
+// What identifies an inode of the source while a descriptor pins it.
+struct InodeKey {
+  std::uint64_t device;
+  std::uint64_t ino;
+};
+
+// One inode of the source that the kernel (or an open handle) knows. Two cache lines; lives in the
+// shared region, so it holds no pointers.
+struct alignas(64) Inode : SlotHead {
+  std::atomic<std::int32_t> fd;  // O_PATH; -1: only the file handle is held
+  InodeKey key;
+  std::uint64_t nlookup;                      // guarded by the shard's mutex
+  std::uint32_t holds;                        // open handles; guarded by the shard's mutex
+  std::uint16_t type;                         // S_IFMT bits
+  std::uint8_t unhashed;                      // guarded by the shard's mutex
+  std::atomic<std::uint8_t> recently_used;    // second chance of the eviction clock
+  std::atomic<std::uint64_t> cached_version;  // of the content that the kernel's pages show; 0: none
+  std::int32_t backing_id;                    // kernel passthrough: one per inode, 0: none
+  std::uint32_t backing_users;
+  // The file handle, saved before the descriptor is given up.
+  std::int32_t handle_mount;
+  std::int32_t handle_type;
+  std::uint8_t handle_bytes;  // 0: not saved
+  unsigned char handle[FileHandle::kMaxBytes];
+};
+static_assert(sizeof(Inode) == 128);
+
+class InodeTable;
+
+// A pinned inode whose descriptor is there; what an operation works with. Move-only.
+class InodeRef {
+ public:
+  InodeRef() noexcept = default;
+  InodeRef(InodeRef&& other) noexcept
+      : table_(other.table_), inode_(std::exchange(other.inode_, nullptr)) {}
+  InodeRef& operator=(InodeRef&& other) noexcept;
+  InodeRef(const InodeRef&) = delete;
+  InodeRef& operator=(const InodeRef&) = delete;
+  ~InodeRef() { reset(); }
+
+  [[nodiscard]] explicit operator bool() const noexcept { return inode_ != nullptr; }
+  // O_PATH, valid as long as this reference.
+  [[nodiscard]] BorrowedFd fd() const noexcept {
+    return BorrowedFd(inode_->fd.load(std::memory_order_acquire));
+  }
+  [[nodiscard]] Inode& operator*() const noexcept { return *inode_; }
+  [[nodiscard]] Inode* operator->() const noexcept { return inode_; }
+  [[nodiscard]] NodeId id() const noexcept;
+  void reset() noexcept;
+
+ private:
+  friend class InodeTable;
+  InodeRef(InodeTable* table, Inode* inode) noexcept : table_(table), inode_(inode) {}
+
+  InodeTable* table_ = nullptr;
+  Inode* inode_ = nullptr;
+};
+
+// The inodes that the kernel knows, by node number and by identity. Node numbers are never reused.
+// Lookup counts are exact: they pass to the kernel in lookup() and come back in forget().
+//
+// Descriptors stay within the FdBudget: the least recently used give way to file handles where the
+// source has them. Thread-safe. Locks: one mutex per shard of the index, held for an insert or a
+// count and never over a blocking call; one of a few for restoring a descriptor.
+class InodeTable {
+ public:
+  static constexpr NodeId kRoot = 1;
+
+  // Room for `capacity` inodes (address space only). Errors: those of Region::create.
+  static Result<std::unique_ptr<InodeTable>> create(SourceTree& source, FdBudget& budget,
+                                                    std::uint32_t capacity);
+  ~InodeTable();
+
+  // The inode with this number, its descriptor restored if it had been given up. ESTALE: no such
+  // number (or the file behind it is gone). Needs the daemon's own identity. ENFILE, EMFILE: out
+  // of descriptors.
+  [[nodiscard]] Result<InodeRef> get(NodeId id) noexcept;
+
+  // Finds or adds the inode that `fd` (O_PATH) refers to and counts one lookup for the kernel.
+  // `fd` is kept if the inode is new or had lost its own. ENFILE: the budget is used up and nothing
+  // can be given up.
+  [[nodiscard]] Result<InodeRef> lookup(UniqueFd fd, InodeKey key, std::uint16_t type) noexcept;
+
+  // Takes back what the kernel returns, or what could not be handed over. More than was given is a
+  // broken peer: the count stops at 0 and false is returned.
+  bool forget(NodeId id, std::uint64_t count) noexcept;
+
+  // The pinned inode with this identity, if known. No count changes. Its descriptor is restored.
+  [[nodiscard]] Result<InodeRef> find(InodeKey key) noexcept;
+
+  // Keep an inode for an open handle, beyond the kernel's count.
+  void hold(const InodeRef& inode) noexcept;
+  void drop_hold(std::uint32_t slot) noexcept;
+  [[nodiscard]] std::uint32_t slot_of(const InodeRef& inode) const noexcept {
+    return slots_.slot_of(*inode);
+  }
+  [[nodiscard]] NodeId id_of(const Inode& inode) const noexcept {
+    return slots_.number_of(inode, slots_.slot_of(inode));
+  }
+
+  // Gives up some descriptors, as when EMFILE shows that others use more than their share. False:
+  // nothing could be given up.
+  bool relieve() noexcept;
+
+  // True once any descriptor was given up: only then can an unlink lose an inode that is still
+  // referenced, so only then do removals have to look (see ops/tree.cc).
+  [[nodiscard]] bool has_evicted() const noexcept {
+    return evictions_.load(std::memory_order_relaxed) != 0;
+  }
+
+  // Asked for a descriptor of an inode that has no name any more when its file handle is stale.
+  // Returns an owned O_PATH descriptor or an error. Set once before serving.
+  using OrphanFinder = Result<UniqueFd> (*)(void* context, NodeId id);
+  void set_orphan_finder(OrphanFinder finder, void* context) noexcept {
+    orphan_finder_ = finder;
+    orphan_context_ = context;
+  }
+
+  [[nodiscard]] std::uint64_t known() const noexcept {
+    return known_.load(std::memory_order_relaxed);
+  }
+  [[nodiscard]] std::uint64_t evictions() const noexcept { return evictions_.load(); }
+  [[nodiscard]] std::uint64_t restores() const noexcept { return restores_.load(); }
+  // Memory of the table and its index that has been touched.
+  [[nodiscard]] std::size_t memory_bytes() const noexcept;
+
+ private:
+  static constexpr std::size_t kShards = 64;
+  static constexpr std::size_t kRestoreLocks = 64;
+
+  struct alignas(64) Shard {
+    Mutex mutex;
+    std::vector<std::uint32_t> buckets PFS_GUARDED_BY(mutex);  // slot numbers; chained by `next`
+    std::size_t used PFS_GUARDED_BY(mutex) = 0;
+  };
+
+  friend class InodeRef;
+  InodeTable(SourceTree& source, FdBudget& budget, Region region);
+  Result<void> add_root();
+
+  static std::uint64_t hash(InodeKey key) noexcept;
+  Shard& shard_of(InodeKey key) noexcept { return shards_[hash(key) % kShards]; }
+  Inode* find_locked(Shard& shard, InodeKey key) noexcept PFS_REQUIRES(shard.mutex);
+  void insert_locked(Shard& shard, Inode& inode) PFS_REQUIRES(shard.mutex);
+  void remove_locked(Shard& shard, Inode& inode) noexcept PFS_REQUIRES(shard.mutex);
+  void release_if_unused_locked(Shard& shard, Inode& inode, UniqueFd& to_close) noexcept
+      PFS_REQUIRES(shard.mutex);
+  void destroy_locked(Shard& shard, Inode& inode, UniqueFd& to_close) noexcept
+      PFS_REQUIRES(shard.mutex);
+  void unpin(Inode& inode) noexcept;
+  Result<void> restore(Inode& inode) noexcept;
+  bool same_file(const Inode& inode, BorrowedFd fd) noexcept;
+  bool give_up_descriptor(Inode& inode) noexcept;
+  std::size_t sweep(std::size_t wanted) noexcept;
+
+  SourceTree& source_;
+  FdBudget& budget_;
+  SlotTable<Inode> slots_;
+  std::array<Shard, kShards> shards_;
+  std::array<Mutex, kRestoreLocks> restore_locks_;
+  std::atomic<std::uint32_t> clock_hand_{2};
+  std::atomic<std::uint64_t> known_{0};
+  std::atomic<std::uint64_t> evictions_{0};
+  std::atomic<std::uint64_t> restores_{0};
+  OrphanFinder orphan_finder_ = nullptr;
+  void* orphan_context_ = nullptr;
+};
+
+}  // namespace passthroughfs
