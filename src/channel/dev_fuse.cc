@@ -1,0 +1,323 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "channel/dev_fuse.h"
+
+#include <poll.h>
+#include <pthread.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <csignal>
+#include <ctime>
+#include <mutex>
+#include <vector>
+
+#include "base/log.h"
+#include "base/mutex.h"
+#include "wire/opcode.h"
+
+namespace passthroughfs {
+namespace {
+
+constexpr unsigned long kBackingOpen = _IOW(229, 1, wire::BackingMap);
+constexpr unsigned long kBackingClose = _IOW(229, 2, std::uint32_t);
+
+// What precedes the data of a WRITE.
+constexpr std::size_t kWritePrefix = sizeof(wire::InHeader) + sizeof(wire::WriteIn);
+static_assert(kWritePrefix % 16 == 0);
+
+// SETXATTR carries up to 64 KiB whatever max_write is; the kernel answers it E2BIG by itself when
+// the reader's buffer is too small.
+constexpr std::size_t kSmallestData = std::size_t{80} * 1024;
+
+// The kernel refuses larger numbers and then leaves the request unanswered. They exist: some file
+// systems leak internal ones (ENOTSUPP, 524) out of their system calls.
+constexpr int kLargestErrno = 511;
+
+std::size_t page_size() noexcept {
+  static const auto size = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+  return size;
+}
+
+// One message: the header, then the parts. A positive `error` field is a notification code.
+Result<void> write_message(BorrowedFd device, wire::OutHeader header,
+                           std::span<const ByteSpan> parts) noexcept {
+  std::array<iovec, wire::ReplySink::kMaxParts + 1> iov;
+  if (parts.size() >= iov.size()) return Err(EINVAL);
+  std::size_t total = sizeof header;
+  int count = 1;
+  for (const ByteSpan part : parts) {
+    total += part.size();
+    // The kernel only reads from here; iovec serves both directions.
+    iov[static_cast<std::size_t>(count++)] = {const_cast<std::byte*>(part.data()), part.size()};
+  }
+  if (total > UINT32_MAX) return Err(EINVAL);
+  header.len = static_cast<std::uint32_t>(total);
+  iov[0] = {&header, sizeof header};
+  for (;;) {
+    if (::writev(device.get(), iov.data(), count) >= 0) return ok();
+    if (errno == EINTR) continue;
+    if (errno == EPIPE || errno == ECONNRESET) return Err(ENODEV);  // the far end of a socket
+    return Errno::last();
+  }
+}
+
+bool has_no_answer(std::uint32_t opcode) noexcept {
+  const auto op = static_cast<wire::Opcode>(opcode);
+  return op == wire::Opcode::forget || op == wire::Opcode::batch_forget;
+}
+
+// Private anonymous memory, whole pages.
+class Pages {
+ public:
+  static Result<Pages> map(std::size_t size) noexcept {
+    void* at = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (at == MAP_FAILED) return Errno::last();
+    return Pages(MutableByteSpan(static_cast<std::byte*>(at), size));
+  }
+  Pages(Pages&& other) noexcept : bytes_(std::exchange(other.bytes_, {})) {}
+  Pages& operator=(Pages&&) = delete;
+  ~Pages() {
+    if (!bytes_.empty()) ::munmap(bytes_.data(), bytes_.size());
+  }
+  [[nodiscard]] MutableByteSpan bytes() const noexcept { return bytes_; }
+
+ private:
+  explicit Pages(MutableByteSpan bytes) noexcept : bytes_(bytes) {}
+  MutableByteSpan bytes_;
+};
+
+class DevFuseQueue;
+
+class DevFuseChannel final : public Channel {
+ public:
+  DevFuseChannel(UniqueFd device, std::size_t max_write)
+      : device_(std::move(device)), max_write_(max_write) {}
+
+  Result<std::unique_ptr<Queue>> open_queue(int cpu) override;
+  Result<void> notify(wire::Notify code, std::span<const ByteSpan> parts) override;
+  Result<std::int32_t> open_backing(BorrowedFd fd) override;
+  Result<void> close_backing(std::int32_t id) override;
+  void wake_all() noexcept override;
+  [[nodiscard]] const char* name() const noexcept override { return "dev"; }
+
+ private:
+  friend class DevFuseQueue;
+
+  const UniqueFd device_;
+  const std::size_t max_write_;
+  std::atomic<bool> stop_{false};
+  LogRateLimit malformed_log_{2};
+
+  // Held while threads are signalled, see DevFuseQueue::leave_read().
+  Mutex mutex_;
+  std::vector<DevFuseQueue*> queues_ PFS_GUARDED_BY(mutex_);
+};
+
+class DevFuseQueue final : public Queue {
+ public:
+  DevFuseQueue(DevFuseChannel& channel, Pages pages, std::size_t data_size)
+      : channel_(channel),
+        pages_(std::move(pages)),
+        request_(pages_.bytes().subspan(page_size() - kWritePrefix, kWritePrefix + data_size)),
+        reply_(pages_.bytes().subspan(page_size() + data_size)) {
+    const MutexLock lock(channel_.mutex_);
+    channel_.queues_.push_back(this);
+  }
+  ~DevFuseQueue() override {
+    const MutexLock lock(channel_.mutex_);
+    std::erase(channel_.queues_, this);
+  }
+  DevFuseQueue(const DevFuseQueue&) = delete;
+  DevFuseQueue& operator=(const DevFuseQueue&) = delete;
+
+  Result<std::optional<Incoming>> next() override;
+  MutableByteSpan reply_buffer() noexcept override { return reply_; }
+  Result<void> send(std::uint64_t unique, int error, std::span<const ByteSpan> parts) override;
+
+  // For wake_all(), with the channel's mutex held.
+  [[nodiscard]] bool reading() const noexcept { return reading_.load(); }
+  void interrupt() const noexcept { (void)::pthread_kill(reader_.load(), wake_signal()); }
+
+ private:
+  [[nodiscard]] bool enter_read() noexcept;
+  void leave_read() noexcept;
+  Result<ByteSpan> read_message() noexcept;
+  void refuse(ByteSpan bytes, Errno error);
+
+  DevFuseChannel& channel_;
+  const Pages pages_;
+  const MutableByteSpan request_;
+  const MutableByteSpan reply_;
+  std::atomic<pthread_t> reader_{};  // valid while reading_
+  std::atomic<bool> reading_{false};
+};
+
+// ---- waking
+// --------------------------------------------------------------------------------------
+//
+// reading_ and stop_ are each written by one side and then read by the other, all sequentially
+// consistent: either the reader sees stop_ and does not read, or wake_all() sees reading_ and
+// signals. A signal that arrives between that check and read(2) is lost, so wake_all() repeats it
+// until reading_ is false.
+
+// False when the channel is stopping; then nothing was entered.
+bool DevFuseQueue::enter_read() noexcept {
+  // Sessions block signals in their workers; this one must come through.
+  thread_local bool unblocked = false;
+  if (!unblocked) {
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, wake_signal());
+    (void)pthread_sigmask(SIG_UNBLOCK, &set, nullptr);
+    unblocked = true;
+  }
+  reader_.store(pthread_self(), std::memory_order_relaxed);
+  reading_.store(true);
+  if (!channel_.stop_.load()) return true;
+  leave_read();
+  return false;
+}
+
+// Returns only when wake_all() is done with this thread's id: a thread that ended meanwhile must
+// not be signalled.
+void DevFuseQueue::leave_read() noexcept {
+  reading_.store(false);
+  if (channel_.stop_.load()) {
+    const MutexLock wait_for_waker(channel_.mutex_);
+  }
+}
+
+void DevFuseChannel::wake_all() noexcept {
+  constexpr int kAttempts = 10'000;  // of 1 ms: a thread that is stopped by a debugger, say
+  stop_.store(true);
+  const MutexLock lock(mutex_);
+  for (int attempt = 0; attempt < kAttempts; ++attempt) {
+    bool all_left = true;
+    for (const DevFuseQueue* queue : queues_) {
+      if (!queue->reading()) continue;
+      all_left = false;
+      queue->interrupt();
+    }
+    if (all_left) return;
+    const timespec pause{.tv_sec = 0, .tv_nsec = 1'000'000};
+    (void)nanosleep(&pause, nullptr);
+  }
+}
+
+// ---- requests and answers
+// ------------------------------------------------------------------------
+
+// EINTR: stopping. ENODEV: unmounted. ECONNABORTED: aborted.
+Result<ByteSpan> DevFuseQueue::read_message() noexcept {
+  const int device = channel_.device_.get();
+  for (;;) {
+    if (!enter_read()) return Err(EINTR);
+    ssize_t got = ::read(device, request_.data(), request_.size());
+    if (got < 0 && errno == EAGAIN) {  // somebody made the device non-blocking
+      pollfd wanted{.fd = device, .events = POLLIN, .revents = 0};
+      (void)::poll(&wanted, 1, -1);
+      errno = EAGAIN;
+    }
+    const int error = errno;
+    leave_read();
+    if (got > 0) return ByteSpan(request_).first(static_cast<std::size_t>(got));
+    if (got == 0) return Err(ENODEV);  // the far end of a socket was closed
+    switch (error) {
+      case EINTR:   // stopping, or a signal of somebody else's
+      case EAGAIN:  // see above
+      case ENOENT:  // the request was given up while it was copied
+        continue;
+      case ECONNRESET:  // a socket's far end was closed with answers unread
+        return Err(ENODEV);
+      default:
+        return Err(error);
+    }
+  }
+}
+
+Result<std::optional<Incoming>> DevFuseQueue::next() {
+  for (;;) {
+    const Result<ByteSpan> bytes = read_message();
+    if (!bytes) {
+      if (bytes.error() == EINTR) return std::optional<Incoming>();
+      return bytes.error();
+    }
+    const Result<wire::Request> request = wire::parse_request(*bytes);
+    if (!request) {
+      refuse(*bytes, request.error());
+      continue;
+    }
+    const wire::InHeader& header = request->header;
+    return std::optional<Incoming>(
+        Incoming{.request = *request, .reply = wire::Reply(*this, header.unique, header.opcode)});
+  }
+}
+
+// Answers what parse_request() did not like, if it shows whom to answer.
+void DevFuseQueue::refuse(ByteSpan bytes, Errno error) {
+  wire::InHeader header{};
+  std::memcpy(&header, bytes.data(), std::min(bytes.size(), sizeof header));
+  if (channel_.malformed_log_.allow()) {
+    log_warning("malformed request of {} bytes: {} len={} unique={} extlen={}", bytes.size(),
+                wire::opcode_name(static_cast<wire::Opcode>(header.opcode)), header.len,
+                header.unique, header.total_extlen);
+  }
+  if (bytes.size() < sizeof header || header.unique == 0 || has_no_answer(header.opcode)) return;
+  (void)send(header.unique, error.value(), {});  // who asked is gone, or hears it
+}
+
+Result<void> DevFuseQueue::send(std::uint64_t unique, int error, std::span<const ByteSpan> parts) {
+  const int sendable = error > kLargestErrno || error < 0 ? EIO : error;
+  return write_message(channel_.device_.borrow(), {.len = 0, .error = -sendable, .unique = unique},
+                       parts);
+}
+
+// ---- the channel
+// ---------------------------------------------------------------------------------
+
+Result<std::unique_ptr<Queue>> DevFuseChannel::open_queue(int /*cpu*/) {
+  const std::size_t data = align_up(std::max(max_write_, kSmallestData), page_size());
+  const std::size_t reply = align_up(max_write_, page_size()) + page_size();
+  Pages pages = TRY(Pages::map(page_size() + data + reply));
+  return std::unique_ptr<Queue>(std::make_unique<DevFuseQueue>(*this, std::move(pages), data));
+}
+
+Result<void> DevFuseChannel::notify(wire::Notify code, std::span<const ByteSpan> parts) {
+  return write_message(device_.borrow(),
+                       {.len = 0, .error = static_cast<std::int32_t>(code), .unique = 0}, parts);
+}
+
+Result<std::int32_t> DevFuseChannel::open_backing(BorrowedFd fd) {
+  wire::BackingMap map{.fd = fd.get(), .flags = 0, .padding = 0};
+  return check(::ioctl(device_.get(), kBackingOpen, &map));
+}
+
+Result<void> DevFuseChannel::close_backing(std::int32_t id) {
+  auto unsigned_id = static_cast<std::uint32_t>(id);
+  return check_void(::ioctl(device_.get(), kBackingClose, &unsigned_id));
+}
+
+void install_wake_handler() {
+  struct sigaction action {};
+  action.sa_handler = [](int) {};
+  sigemptyset(&action.sa_mask);
+  action.sa_flags = 0;  // without SA_RESTART: the point is that read(2) ends
+  (void)sigaction(wake_signal(), &action, nullptr);
+}
+
+}  // namespace
+
+int wake_signal() noexcept { return SIGRTMIN + 1; }
+
+std::unique_ptr<Channel> make_dev_fuse_channel(UniqueFd device, std::size_t max_write) {
+  static std::once_flag once;
+  std::call_once(once, install_wake_handler);
+  return std::make_unique<DevFuseChannel>(std::move(device), max_write);
+}
+
+}  // namespace passthroughfs
