@@ -9,7 +9,7 @@
 #include <stdexcept>
 #include <utility>
 
-namespace passthroughfs::testing {
+namespace passthroughfs::test {
 namespace {
 
 // Room for a message of 1 MiB of data and its overhead in both directions. Without the right to
@@ -158,4 +158,4 @@ void FakeKernel::receive_all() {
   }
 }
 
-}  // namespace passthroughfs::testing
+}  // namespace passthroughfs::test

@@ -15,7 +15,7 @@
 #include "support/request_bytes.h"
 #include "wire/abi.h"
 
-namespace passthroughfs::testing {
+namespace passthroughfs::test {
 
 // What came back for one request.
 struct Answer {
@@ -103,4 +103,4 @@ class FakeKernel {
   std::thread receiver_;
 };
 
-}  // namespace passthroughfs::testing
+}  // namespace passthroughfs::test

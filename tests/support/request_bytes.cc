@@ -7,7 +7,7 @@
 
 #include <utility>
 
-namespace passthroughfs::testing {
+namespace passthroughfs::test {
 
 RequestBytes RequestBytes::with_groups(const std::vector<std::uint32_t>& gids) const {
   RequestBytes out = *this;
@@ -309,4 +309,4 @@ std::vector<Sample> sample_of_each_request() {
   };
 }
 
-}  // namespace passthroughfs::testing
+}  // namespace passthroughfs::test

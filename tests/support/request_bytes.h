@@ -11,7 +11,7 @@
 #include "wire/abi.h"
 #include "wire/opcode.h"
 
-namespace passthroughfs::testing {
+namespace passthroughfs::test {
 
 using Bytes = std::vector<std::byte>;
 
@@ -146,4 +146,4 @@ struct Sample {
 };
 [[nodiscard]] std::vector<Sample> sample_of_each_request();
 
-}  // namespace passthroughfs::testing
+}  // namespace passthroughfs::test
