@@ -400,6 +400,9 @@ struct InitOut {
 };
 static_assert(sizeof(InitOut) == 64);
 
+// Flags have the kernel's names: wire::init_flag::posix_locks is FUSE_POSIX_LOCKS.
+// NOLINTBEGIN(readability-identifier-naming)
+
 // INIT flags: bits 0-31 travel in `flags`, 32-63 in `flags2` (read only if init_ext is set).
 namespace init_flag {
 inline constexpr std::uint64_t async_read = 1ULL << 0;
@@ -538,5 +541,7 @@ struct BackingMap {
   std::uint64_t padding;
 };
 static_assert(sizeof(BackingMap) == 16);
+
+// NOLINTEND(readability-identifier-naming)
 
 }  // namespace passthroughfs::wire
