@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Mounts a directory from inside a program:
+//
+//   passthroughfs::Filesystem fs("/srv/data", "/mnt/data");
+//   if (auto set = fs.configure("cache", "none"); !set) return fail(set.error().message);
+//   if (auto mounted = fs.mount(); !mounted) return fail(mounted.error().message);
+//   auto ended = fs.run();  // until somebody unmounts it, or stop() from another thread
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "passthroughfs/result.h"
+
+namespace passthroughfs {
+
+// One mount of one source directory. The steps are configure()*, mount(), run(), in this order and
+// each from one thread at a time; stop() may be called from any thread at any time. Not copyable.
+//
+// The process must live as long as the mount and must not use paths below the mount point from the
+// thread that is in mount(), nor from signal handlers. It ignores SIGPIPE or handles it.
+class PASSTHROUGHFS_EXPORT Filesystem {
+ public:
+  // Nothing is opened or checked before mount(). Relative paths are resolved there.
+  Filesystem(std::string source, std::string mountpoint);
+  // Stops and waits, if that has not happened.
+  ~Filesystem();
+  Filesystem(const Filesystem&) = delete;
+  Filesystem& operator=(const Filesystem&) = delete;
+
+  // Sets a mount option, by the names and values of passthroughfs(1): configure("ro"),
+  // configure("cache", "none"). Errors: EINVAL (unknown option, with the nearest known one in the
+  // message; bad value; already mounted), ENOTSUP (known, not available in this version).
+  Outcome<void> configure(std::string_view option, std::string_view value = {});
+
+  // This process serves the mount and does nothing else: mount() may raise its limits, set its
+  // umask to 0 and give up, for the whole process, every right that serving does not need, the
+  // right to execute programs included. Call it before threads exist. Default: false.
+  void dedicate_process(bool dedicated) noexcept;
+
+  // Whether commands such as `passthroughfs handles` find this mount. Default: true.
+  void offer_control(bool offered) noexcept;
+
+  // A debug line per request, to the log sink of the program. Default: false.
+  void trace_requests(bool traced) noexcept;
+
+  // Mounts, and returns when the mount serves requests. On failure nothing stays behind.
+  // Errors: ENOENT, ENOTDIR (source or mount point), EBUSY (mount point in use), EINVAL (mount
+  // point inside the source), ENODEV (no /dev/fuse), EPERM, EACCES, and what system calls say.
+  Outcome<void> mount();
+
+  // Waits until the mount is gone: unmounted by anyone, or stop(). Then everything of it is closed
+  // and released. An error means an end that was not orderly (the connection was aborted).
+  Outcome<void> run();
+
+  // Unmounts. When the mount is busy it is detached: it disappears from the tree at once, open
+  // files keep working for two seconds, then their connection is cut. Returns before run() does.
+  // Without effect when nothing is mounted. Errors: EPERM, EBUSY (still mounted).
+  Outcome<void> stop();
+
+ private:
+  class Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace passthroughfs

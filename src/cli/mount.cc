@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <climits>
+#include <cstdlib>
+
+#include "cli/commands.h"
+#include "cli/daemonize.h"
+#include "cli/logging.h"
+#include "cli/mount_arguments.h"
+#include "cli/report.h"
+#include "cli/signals.h"
+#include "embed/mount_options.h"
+#include "passthroughfs/filesystem.h"
+#include "passthroughfs/version.h"
+
+namespace passthroughfs {
+namespace {
+
+Outcome<void> set_up_log(const MountArguments& arguments) {
+  const LogLevel lowest = arguments.debug ? LogLevel::debug : LogLevel::info;
+  if (!arguments.log_file.empty()) return log_to_file(arguments.log_file, lowest);
+  if (arguments.foreground) {
+    log_to_stderr(lowest);
+  } else {
+    log_to_syslog(lowest);
+  }
+  return {};
+}
+
+// A mistyped command looks like a source that does not exist.
+std::string command_hint(const MountArguments& arguments) {
+  const std::string& source = arguments.config.source;
+  if (source.find('/') != std::string::npos || access(source.c_str(), F_OK) == 0) return {};
+  std::vector<std::string_view> names;
+  for (const Command& command : commands()) names.push_back(command.name);
+  const std::string_view nearest = nearest_name(source, names);
+  return nearest.empty() ? "" : fmt::format("; did you mean the command '{}'?", nearest);
+}
+
+}  // namespace
+
+int run_mount(Arguments words) {
+  auto parsed = parse_mount_arguments(words);
+  if (!parsed) {
+    report(parsed.error().message);
+    return kExitUsage;
+  }
+  if (parsed->help) return print(mount_help()) ? kExitOk : kExitFailure;
+  if (parsed->version) {
+    return print("passthroughfs " PASSTHROUGHFS_VERSION "\n") ? kExitOk : kExitFailure;
+  }
+  // Before anything of ours is open.
+  if (!parsed->foreground) Daemonizer::close_inherited();
+  if (auto logging = set_up_log(*parsed); !logging) {
+    report(logging.error().message);
+    return kExitFailure;
+  }
+
+  block_signals();
+  Daemonizer daemonizer;
+  if (!parsed->foreground && !daemonizer.fork_away()) {
+    report("cannot fork: " + Errno::last().to_string());
+    return kExitFailure;
+  }
+
+  Filesystem filesystem(parsed->config.source, parsed->config.mountpoint);
+  for (const auto& [name, value] : parsed->options) {
+    if (auto set = filesystem.configure(name, value); !set) {
+      daemonizer.failed(set.error().message, kExitUsage);
+      return kExitUsage;
+    }
+  }
+  if (parsed->debug) filesystem.trace_requests(true);
+  filesystem.dedicate_process(true);
+  if (auto mounted = filesystem.mount(); !mounted) {
+    daemonizer.failed(mounted.error().message + command_hint(*parsed), kExitFailure);
+    return kExitFailure;
+  }
+  daemonizer.ready();
+  log_info("serving {} at {}", parsed->config.source, parsed->config.mountpoint);
+
+  // From here on the mount serves; it ends by an unmount or by a signal.
+  SignalThread signals(
+      [&filesystem] {
+        auto stopped = filesystem.stop();
+        if (stopped) return;
+        log_error("{}", stopped.error().message);
+        // Detached, but open files keep the connection, which this process cannot cut in another
+        // way (no fusectl) than by going away.
+        if (stopped.error().code == EBUSY) _exit(kExitOk);
+      },
+      parsed->log_file.empty() ? std::function<void()>() : reopen_log);
+  if (auto served = filesystem.run(); !served) {
+    log_error("{}", served.error().message);
+    return kExitFailure;
+  }
+  log_info("{} is unmounted", parsed->config.mountpoint);
+  return kExitOk;
+}
+
+}  // namespace passthroughfs

@@ -1,0 +1,233 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "passthroughfs/filesystem.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/statvfs.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cerrno>
+#include <chrono>
+#include <utility>
+
+#include "base/log.h"
+#include "base/mutex.h"
+#include "channel/mount.h"
+#include "embed/mount_options.h"
+#include "embed/preflight.h"
+#include "embed/unmount_helper.h"
+#include "proto/mount_point.h"
+#include "session/session.h"
+
+namespace passthroughfs {
+namespace {
+
+// How long open files of a detached mount keep working after stop().
+constexpr std::chrono::seconds kDetachedPatience{2};
+
+MountOptions mount_options_of(const MountConfig& config, const Session& session) {
+  MountOptions options;
+  options.mountpoint = config.mountpoint;
+  options.fsname = config.fsname.empty() ? config.source : config.fsname;
+  if (!config.subtype.empty()) options.subtype = config.subtype;
+  options.root_mode = session.root_mode();
+  options.max_read = config.max_read;
+  options.allow_other = config.allow_other;
+  options.allow_root = config.allow_root;
+  // What the source's own mount forbids stays forbidden, and shows in statvfs as it does there.
+  const unsigned long imposed = session.source_mount_flags();
+  options.read_only = config.read_only || (imposed & ST_RDONLY) != 0;
+  options.noatime = config.noatime || (imposed & ST_NOATIME) != 0;
+  options.nodev = config.nodev || (imposed & ST_NODEV) != 0;
+  options.nosuid = config.nosuid || (imposed & ST_NOSUID) != 0;
+  options.noexec = config.noexec || (imposed & ST_NOEXEC) != 0;
+  return options;
+}
+
+// Cuts the connection: every request that waits, and every later one, fails.
+Result<void> abort_connection(dev_t device) {
+  const std::string path = fmt::format("/sys/fs/fuse/connections/{}/abort", minor(device));
+  UniqueFd fd = TRY(own(open(path.c_str(), O_WRONLY | O_CLOEXEC)));
+  return check_void(write(fd.get(), "1", 1));
+}
+
+}  // namespace
+
+class Filesystem::Impl {
+ public:
+  Impl(std::string source, std::string mountpoint) {
+    config_.source = std::move(source);
+    config_.mountpoint = std::move(mountpoint);
+  }
+
+  Outcome<void> configure(std::string_view option, std::string_view value) {
+    if (phase() != Phase::configuring) {
+      return Error{EINVAL, "options cannot change once the file system is mounted"};
+    }
+    return apply_mount_option(config_, option, value, !value.empty());
+  }
+
+  Outcome<void> mount();
+  Outcome<void> run();
+  Outcome<void> stop();
+
+  MountConfig config_;
+  bool dedicated_ = false;
+  bool control_ = true;
+
+ private:
+  // Only forwards. `stopping` is reached from `serving` by stop().
+  enum class Phase { configuring, serving, stopping, ended };
+
+  Phase phase() {
+    MutexLock lock(mutex_);
+    return phase_;
+  }
+  void end() {
+    MutexLock lock(mutex_);
+    phase_ = Phase::ended;
+    changed_.notify_all();
+  }
+  bool wait_for_end(std::chrono::steady_clock::duration patience) {
+    const auto deadline = std::chrono::steady_clock::now() + patience;
+    MutexLock lock(mutex_);
+    while (phase_ != Phase::ended) {
+      if (changed_.wait_until(mutex_, deadline) == std::cv_status::timeout) break;
+    }
+    return phase_ == Phase::ended;
+  }
+  // The mount point may carry another mount by now, which is none of our business.
+  bool is_mounted() const { return device_at(config_.mountpoint.c_str()) == device_; }
+  Result<void> detach(bool lazy) {
+    if (helper_ != nullptr) {
+      auto done = helper_->unmount(config_.mountpoint, lazy);
+      if (done || !(done.error() == EPIPE)) return done;
+    }
+    return unmount(config_.mountpoint, lazy);
+  }
+
+  Mutex mutex_;
+  ConditionVariable changed_;
+  Phase phase_ PFS_GUARDED_BY(mutex_) = Phase::configuring;
+
+  Mutex stop_mutex_;  // one stop() at a time; taken before mutex_
+  // Constant while serving.
+  std::unique_ptr<Session> session_;
+  std::unique_ptr<UnmountHelper> helper_;
+  dev_t device_ = 0;
+};
+
+Outcome<void> Filesystem::Impl::mount() {
+  if (phase() != Phase::configuring) return Error{EBUSY, "mounted before"};
+  if (auto checked = preflight(config_); !checked) return checked;
+
+  std::string message;
+  session_ = Session::create(config_, message);
+  if (session_ == nullptr) return Error{EIO, message};
+
+  // Threads do not exist yet and /dev/fuse is not open yet.
+  if (dedicated_ && geteuid() != 0) {
+    auto helper = UnmountHelper::start();
+    if (!helper) {
+      return Error{helper.error().value(), "cannot fork: " + helper.error().to_string()};
+    }
+    helper_ = std::move(helper).value();
+  }
+
+  auto device = mount_fuse(mount_options_of(config_, *session_), message);
+  if (!device) return Error{device.error().value(), message};
+  device_ = device_at(config_.mountpoint.c_str());
+
+  // From here on the mount exists: a failure has to take it away again.
+  if (dedicated_) prepare_process();
+  if (auto started = session_->start(std::move(device).value(), message); !started) {
+    (void)detach(true);  // the reason of the failure is what the user needs to see
+    session_.reset();
+    helper_.reset();
+    return Error{started.error().value(), message};
+  }
+  MutexLock lock(mutex_);
+  phase_ = Phase::serving;
+  return {};
+}
+
+Outcome<void> Filesystem::Impl::run() {
+  if (const Phase now = phase(); now == Phase::configuring) {
+    return Error{EINVAL, "not mounted"};
+  } else if (now == Phase::ended) {
+    return {};
+  }
+  const Result<void> served = session_->wait();
+  bool stopped = false;
+  {
+    MutexLock lock(mutex_);
+    stopped = phase_ == Phase::stopping;
+  }
+  end();
+  MutexLock stopping(stop_mutex_);  // a stop() that is under way uses the helper
+  // An aborted connection leaves a dead mount behind.
+  if (is_mounted()) {
+    if (auto gone = detach(true); !gone) {
+      log_warning("cannot unmount {}: {}", config_.mountpoint, gone.error().to_string());
+    }
+  }
+  helper_.reset();
+  if (!served && !stopped) {
+    return Error{served.error().value(),
+                 fmt::format("{}: the connection to the kernel ended: {}", config_.mountpoint,
+                             served.error().to_string())};
+  }
+  return {};
+}
+
+Outcome<void> Filesystem::Impl::stop() {
+  MutexLock one_at_a_time(stop_mutex_);
+  {
+    MutexLock lock(mutex_);
+    if (phase_ != Phase::serving && phase_ != Phase::stopping) return {};
+    phase_ = Phase::stopping;
+  }
+  if (is_mounted()) {
+    Result<void> gone = detach(false);
+    if (gone) return {};
+    if (gone.error() == EBUSY) {
+      log_warning("{} is busy: detached, open files keep working for {} s", config_.mountpoint,
+                  kDetachedPatience.count());
+      gone = detach(true);
+    }
+    if (!gone && is_mounted()) {
+      return Error{gone.error().value(), fmt::format("cannot unmount {}: {}", config_.mountpoint,
+                                                     gone.error().to_string())};
+    }
+  }
+  // Detached by us or by others, or hidden under another mount: the last user ends it, or we do.
+  if (wait_for_end(kDetachedPatience)) return {};
+  log_warning("{} is still in use: cutting the connection", config_.mountpoint);
+  if (auto cut = abort_connection(device_); !cut) {
+    return Error{EBUSY, fmt::format("{} is detached and still in use", config_.mountpoint)};
+  }
+  return {};
+}
+
+Filesystem::Filesystem(std::string source, std::string mountpoint)
+    : impl_(std::make_unique<Impl>(std::move(source), std::move(mountpoint))) {}
+
+Filesystem::~Filesystem() {
+  if (!impl_) return;
+  (void)impl_->stop();  // nobody is left to tell
+  (void)impl_->run();
+}
+
+Outcome<void> Filesystem::configure(std::string_view option, std::string_view value) {
+  return impl_->configure(option, value);
+}
+void Filesystem::dedicate_process(bool dedicated) noexcept { impl_->dedicated_ = dedicated; }
+void Filesystem::offer_control(bool offered) noexcept { impl_->control_ = offered; }
+void Filesystem::trace_requests(bool traced) noexcept { impl_->config_.trace = traced; }
+Outcome<void> Filesystem::mount() { return impl_->mount(); }
+Outcome<void> Filesystem::run() { return impl_->run(); }
+Outcome<void> Filesystem::stop() { return impl_->stop(); }
+
+}  // namespace passthroughfs
