@@ -67,6 +67,8 @@ def main():
 
     def check(command, text):
         page = pages.get(command.replace(" ", "-"), pages.get("passthroughfs", ""))
+        if command == "passthroughfs":  # may show the mount options too
+            page += pages.get("passthroughfs-mount", "")
         errors.extend(f"{command}: {option} is in --help and not in the man page"
                       for option in sorted(options_in(text)) if not documents(page, option))
 
