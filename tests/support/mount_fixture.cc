@@ -366,6 +366,19 @@ std::string read_file(const std::string& path) {
   return text;
 }
 
+int try_openat(int dir, const char* name, int flags, mode_t mode) {
+  const int fd = openat(dir, name, flags | O_CLOEXEC, mode);
+  if (fd < 0) {
+    return -1;
+  }
+  close(fd);
+  return 0;
+}
+
+int try_open(const std::string& path, int flags, mode_t mode) {
+  return try_openat(AT_FDCWD, path.c_str(), flags, mode);
+}
+
 std::string make_dir(const std::string& path, mode_t mode) {
   if (mkdir(path.c_str(), mode) != 0 || chmod(path.c_str(), mode) != 0) {
     fail(path);

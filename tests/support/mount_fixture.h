@@ -125,6 +125,9 @@ class MountTest : public ::testing::Test {
 // Small file helpers; they throw std::system_error.
 void write_file(const std::string& path, std::string_view content, mode_t mode = 0644);
 std::string read_file(const std::string& path);
+// Opens and closes at once: 0, or -1 with the errno of open.
+int try_open(const std::string& path, int flags, mode_t mode = 0644);
+int try_openat(int dir, const char* name, int flags, mode_t mode = 0644);
 // mkdir with exactly this mode, whatever the umask.
 std::string make_dir(const std::string& path, mode_t mode = 0755);
 
