@@ -19,3 +19,9 @@ if(_flags)
   add_compile_options(${_flags} -fno-omit-frame-pointer)
   add_link_options(${_flags})
 endif()
+# gcc's shared libubsan does not see the options of the libasan beside it: its reports would go to a
+# daemon's stderr, which nobody reads, whatever log_path says. The static ones share their state.
+if(PASSTHROUGHFS_SANITIZE STREQUAL "address" AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+  add_link_options(
+    "$<$<STREQUAL:$<TARGET_PROPERTY:TYPE>,EXECUTABLE>:-static-libasan;-static-libubsan>")
+endif()
