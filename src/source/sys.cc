@@ -12,18 +12,8 @@
 namespace passthroughfs::sys {
 namespace {
 
-// Numbers are the same on every architecture for calls this new; the headers of Debian 12 lack them.
-constexpr long kSetxattrat = 463;
-constexpr long kGetxattrat = 464;
-constexpr long kListxattrat = 465;
-constexpr long kRemovexattrat = 466;
+// The same number on every architecture, as for all calls this new; the headers of Debian 12 lack it.
 constexpr long kFchmodat2 = 452;
-
-struct XattrArgs {
-  std::uint64_t value;
-  std::uint32_t size;
-  std::uint32_t flags;
-};
 
 // Whether the kernel has a call; the first ENOSYS settles it. Filters of containers answer EPERM to
 // calls they do not know, but so does a file system: only ENOSYS counts.
@@ -40,12 +30,7 @@ class Probe {
   std::atomic<bool> missing_{false};
 };
 
-Probe g_xattrat;
 Probe g_fchmodat2;
-
-// Through /proc a symbolic link would be followed or refused with ELOOP; natively most attributes
-// are not supported on it.
-Errno xattr_error() noexcept { return errno == ELOOP ? Errno(EOPNOTSUPP) : Errno::last(); }
 
 }  // namespace
 
@@ -61,59 +46,29 @@ Result<void> chmod_fd(BorrowedFd fd, mode_t mode) noexcept {
     const long done = ::syscall(kFchmodat2, fd.get(), "", mode, AT_EMPTY_PATH);
     if (!g_fchmodat2.note(done)) return check_void(done);
   }
-  if (::chmod(ProcFdPath(fd).c_str(), mode) == 0) return ok();
-  return xattr_error();
+  return check_void(::chmod(ProcFdPath(fd).c_str(), mode));
 }
 
 Result<void> set_xattr(BorrowedFd fd, const char* name, ByteSpan value, int flags) noexcept {
-  if (!g_xattrat.missing()) {
-    const XattrArgs args{reinterpret_cast<std::uint64_t>(value.data()),
-                         static_cast<std::uint32_t>(value.size()),
-                         static_cast<std::uint32_t>(flags)};
-    const long done = ::syscall(kSetxattrat, fd.get(), "", AT_EMPTY_PATH, name, &args, sizeof args);
-    if (!g_xattrat.note(done)) return check_void(done);
-  }
-  if (::setxattr(ProcFdPath(fd).c_str(), name, value.data(), value.size(), flags) == 0) return ok();
-  return xattr_error();
+  return check_void(
+      ::setxattr(ProcFdPath(fd).c_str(), name, value.data(), value.size(), flags));
 }
 
 Result<std::size_t> get_xattr(BorrowedFd fd, const char* name, MutableByteSpan out) noexcept {
-  if (!g_xattrat.missing()) {
-    XattrArgs args{reinterpret_cast<std::uint64_t>(out.data()),
-                   static_cast<std::uint32_t>(out.size()), 0};
-    const long done = ::syscall(kGetxattrat, fd.get(), "", AT_EMPTY_PATH, name, &args, sizeof args);
-    if (!g_xattrat.note(done)) {
-      if (done < 0) return Errno::last();
-      return static_cast<std::size_t>(done);
-    }
-  }
   const ssize_t done = ::getxattr(ProcFdPath(fd).c_str(), name, out.data(), out.size());
-  if (done < 0) return xattr_error();
+  if (done < 0) return Errno::last();
   return static_cast<std::size_t>(done);
 }
 
 Result<std::size_t> list_xattr(BorrowedFd fd, MutableByteSpan out) noexcept {
-  if (!g_xattrat.missing()) {
-    const long done =
-        ::syscall(kListxattrat, fd.get(), "", AT_EMPTY_PATH, out.data(), out.size());
-    if (!g_xattrat.note(done)) {
-      if (done < 0) return Errno::last();
-      return static_cast<std::size_t>(done);
-    }
-  }
   const ssize_t done =
       ::listxattr(ProcFdPath(fd).c_str(), reinterpret_cast<char*>(out.data()), out.size());
-  if (done < 0) return xattr_error();
+  if (done < 0) return Errno::last();
   return static_cast<std::size_t>(done);
 }
 
 Result<void> remove_xattr(BorrowedFd fd, const char* name) noexcept {
-  if (!g_xattrat.missing()) {
-    const long done = ::syscall(kRemovexattrat, fd.get(), "", AT_EMPTY_PATH, name);
-    if (!g_xattrat.note(done)) return check_void(done);
-  }
-  if (::removexattr(ProcFdPath(fd).c_str(), name) == 0) return ok();
-  return xattr_error();
+  return check_void(::removexattr(ProcFdPath(fd).c_str(), name));
 }
 
 ProcFdPath::ProcFdPath(BorrowedFd fd) noexcept : text_{} {
