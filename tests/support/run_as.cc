@@ -8,6 +8,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <sys/eventfd.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -60,6 +61,8 @@ void become(const Identity& who) {
       setresgid(who.gid, who.gid, who.gid) != 0 || setresuid(who.uid, who.uid, who.uid) != 0) {
     throw std::system_error(errno, std::generic_category(), "become another user");
   }
+  // Changing ids made /proc/self root's; the child shall be able to use its own.
+  (void)prctl(PR_SET_DUMPABLE, 1);
 }
 
 [[noreturn]] void run_child(int report, const Identity* who, const std::function<void()>& body) {
