@@ -11,7 +11,17 @@ namespace passthroughfs {
 namespace {
 
 constexpr auto kCommands = std::to_array<Command>({
-    {"mount", run_mount, "SOURCE MOUNTPOINT   mount a directory (the word can be left out)"},
+    {"mount", run_mount, "SOURCE MOUNTPOINT", "mount a directory (the word can be left out)"},
+    {"umount", run_umount, "MOUNTPOINT", "unmount, and wait for the daemon's end"},
+    {"handles", run_handles, "MOUNTPOINT", "show the open files"},
+    {"stats", run_stats, "MOUNTPOINT", "show what was done, how fast, and what is held"},
+    {"top", run_top, "MOUNTPOINT", "the same, live"},
+    {"doctor", run_doctor, "", "show what this kernel and this user can do"},
+    {"checkpoint", nullptr, "", ""},
+    {"dirty", nullptr, "", ""},
+    {"watch", nullptr, "", ""},
+    {"fsmonitor", nullptr, "", ""},
+    {"upgrade", nullptr, "", ""},
 });
 
 }  // namespace
@@ -23,7 +33,8 @@ std::string general_help() {
   text += "\nCommands (each has its own --help):\n";
   for (const Command& command : kCommands) {
     if (command.run == nullptr) continue;
-    text += fmt::format("  passthroughfs {} {}\n", command.name, command.summary);
+    text += fmt::format("  {:36}{}\n", fmt::format("{} {}", command.name, command.arguments),
+                        command.summary);
   }
   return text;
 }

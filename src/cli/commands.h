@@ -17,8 +17,9 @@ using Arguments = std::span<const char* const>;  // without the program's and th
 // A subcommand: a row of the table in main.cc and a file of its own.
 struct Command {
   std::string_view name;
-  int (*run)(Arguments);     // nullptr: of a later version
-  std::string_view summary;  // its arguments, then what it does
+  int (*run)(Arguments);  // nullptr: of a later version
+  std::string_view arguments;
+  std::string_view summary;
 };
 
 int run_mount(Arguments arguments);

@@ -15,6 +15,8 @@
 #include "base/log.h"
 #include "base/mutex.h"
 #include "channel/mount.h"
+#include "control/server.h"
+#include "control/session_target.h"
 #include "embed/mount_options.h"
 #include "embed/preflight.h"
 #include "embed/unmount_helper.h"
@@ -100,6 +102,7 @@ class Filesystem::Impl {
   }
   // The mount point may carry another mount by now, which is none of our business.
   bool is_mounted() const { return device_at(config_.mountpoint.c_str()) == device_; }
+  void start_control();
   Result<void> detach(bool lazy) {
     if (helper_ != nullptr) {
       auto done = helper_->unmount(config_.mountpoint, lazy);
@@ -116,6 +119,8 @@ class Filesystem::Impl {
   // Constant while serving.
   std::unique_ptr<Session> session_;
   std::unique_ptr<UnmountHelper> helper_;
+  std::unique_ptr<SessionTarget> target_;
+  std::unique_ptr<ControlServer> server_;
   dev_t device_ = 0;
 };
 
@@ -148,9 +153,23 @@ Outcome<void> Filesystem::Impl::mount() {
     helper_.reset();
     return Error{started.error().value(), message};
   }
-  MutexLock lock(mutex_);
-  phase_ = Phase::serving;
+  {
+    MutexLock lock(mutex_);
+    phase_ = Phase::serving;
+  }
+  if (control_) start_control();
   return {};
+}
+
+void Filesystem::Impl::start_control() {
+  target_ = std::make_unique<SessionTarget>(*session_, [this] { return stop(); });
+  auto server = ControlServer::start(device_, *target_);
+  // The mount is worth more than its socket.
+  if (!server) {
+    log_warning("{}: {}", config_.mountpoint, server.error().message);
+  } else {
+    server_ = std::move(server).value();
+  }
 }
 
 Outcome<void> Filesystem::Impl::run() {
@@ -166,6 +185,7 @@ Outcome<void> Filesystem::Impl::run() {
     stopped = phase_ == Phase::stopping;
   }
   end();
+  server_.reset();                  // not under stop_mutex_: its thread may be in stop()
   MutexLock stopping(stop_mutex_);  // a stop() that is under way uses the helper
   // An aborted connection leaves a dead mount behind.
   if (is_mounted()) {

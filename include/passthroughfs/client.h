@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Asks the daemon of a running mount, through its control socket.
+//
+//   auto client = passthroughfs::Client::connect("/mnt/data");
+//   if (!client) return fail(client.error().message);
+//   auto files = client->handles();
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "passthroughfs/result.h"
+
+namespace passthroughfs {
+
+// An open file or directory of the mount.
+struct OpenFile {
+  std::uint64_t fh = 0;            // never used twice in the life of a mount
+  std::string path;                // relative to the source, as it is now; any bytes but NUL
+  std::vector<std::string> flags;  // "O_RDWR", ... as at open
+  std::uint64_t nodeid = 0;
+  std::string io;         // "passthrough", "daemon" or "direct"
+  std::uint32_t pid = 0;  // of the opener
+  std::chrono::system_clock::time_point opened;
+  std::uint64_t reads = 0;
+  std::uint64_t writes = 0;
+  std::uint64_t bytes_read = 0;
+  std::uint64_t bytes_written = 0;
+  bool deleted = false;  // has no name any more
+};
+
+struct OperationStatistics {
+  std::string name;  // "LOOKUP"
+  std::uint64_t count = 0;
+  std::uint64_t errors = 0;
+  std::uint64_t total_ns = 0;
+  // How many took 2^i to 2^(i+1) nanoseconds.
+  std::vector<std::uint64_t> latency;
+
+  // Estimated from the buckets, in nanoseconds: for 0.99, 99 % took no longer. 0 without requests.
+  [[nodiscard]] PASSTHROUGHFS_EXPORT double percentile_ns(double fraction) const;
+  // Upper bound of the slowest.
+  [[nodiscard]] PASSTHROUGHFS_EXPORT double max_ns() const;
+};
+
+struct Statistics {
+  std::vector<OperationStatistics> operations;  // those that occurred
+  std::uint64_t inodes = 0;                     // known to the kernel
+  std::uint64_t inode_descriptors = 0;          // held for them
+  std::uint64_t descriptor_budget = 0;          // how many they may hold
+  std::uint64_t descriptor_limit = 0;           // of the process
+  std::uint64_t evictions = 0;                  // descriptors replaced by file handles so far
+  std::uint64_t restores = 0;                   // and opened again
+  std::uint64_t handles = 0;                    // open files and directories
+  std::uint64_t lock_waiters = 0;
+  std::uint64_t table_bytes = 0;  // memory of the inode and handle tables
+  std::uint32_t workers = 0;
+  std::uint32_t overflow_threads = 0;
+  std::string transport;     // "dev"
+  std::string handles_mode;  // "table", "stateless"
+  std::string io;            // what io=auto came to
+  std::string io_reason;     // why not more; may be empty
+  std::string cache;
+  std::vector<std::string> notes;  // degraded modes, one line each
+};
+
+struct MountInfo {
+  std::string source;
+  std::string mountpoint;
+  std::string version;    // of the daemon
+  std::uint32_t pid = 0;  // of the daemon
+};
+
+// One connection. Calls block until the daemon has answered, at most for the timeout. Thread-safe
+// as long as each object is used by one thread at a time. Move-only.
+class PASSTHROUGHFS_EXPORT Client {
+ public:
+  // Finds the socket from the mount point; never waits for the mounted file system itself. Errors:
+  // ENOENT, ENOTDIR, EACCES (path); EINVAL (not a mount point); ENOTTY (not a passthroughfs mount);
+  // EPERM (mounted by another user); ECONNREFUSED (the daemon is dead); ETIMEDOUT.
+  static Outcome<Client> connect(const std::string& mountpoint,
+                                 std::chrono::milliseconds timeout = std::chrono::seconds(10));
+  Client(Client&&) noexcept;
+  Client& operator=(Client&&) noexcept;
+  ~Client();
+
+  // Errors of all: ETIMEDOUT, EPIPE (the daemon has ended), EPROTO (not understood), and what the
+  // daemon says.
+  Outcome<std::vector<OpenFile>> handles();
+  Outcome<Statistics> stats();
+  Outcome<MountInfo> info();
+  // Asks the daemon to unmount and end, as SIGTERM would.
+  Outcome<void> unmount();
+
+  // A process id as this process sees it, from the socket; 0 when it sees none.
+  [[nodiscard]] int daemon_pid() const noexcept;
+
+ private:
+  class Impl;
+  explicit Client(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace passthroughfs

@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <CLI/App.hpp>
+#include <optional>
+
+#include "cli/commands.h"
+
+namespace passthroughfs {
+
+// Parses the arguments of a subcommand. A value is the exit code to end with: the help text was
+// asked for and printed, or the arguments are wrong and that was reported.
+std::optional<int> parse(CLI::App& app, Arguments arguments);
+
+}  // namespace passthroughfs

@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/commands.h"
+#include "cli/parse.h"
+#include "cli/report.h"
+#include "cli/stats_text.h"
+#include "passthroughfs/client.h"
+#include "proto/messages.h"
+
+namespace passthroughfs {
+namespace {
+
+std::string as_json(const MountInfo& info, const Statistics& stats) {
+  Json json(info);
+  for (const auto& [name, value] : Json(stats).items()) json[name] = value;
+  return json.dump(2, ' ', false, Json::error_handler_t::replace) + '\n';
+}
+
+}  // namespace
+
+int run_stats(Arguments arguments) {
+  CLI::App app("Shows what a mount has done and what it holds.", "passthroughfs stats");
+  std::string mountpoint;
+  bool json = false;
+  bool prometheus = false;
+  app.add_option("MOUNTPOINT", mountpoint, "the mount")->required();
+  auto* json_flag = app.add_flag("--json", json, "as a JSON object");
+  app.add_flag("--prometheus", prometheus, "in the text format of Prometheus")->excludes(json_flag);
+  if (auto code = parse(app, arguments)) return *code;
+
+  auto client = Client::connect(mountpoint);
+  if (!client) {
+    report(client.error().message);
+    return kExitFailure;
+  }
+  const auto info = client->info();
+  const auto stats = client->stats();
+  if (!info || !stats) {
+    report(!info ? info.error().message : stats.error().message);
+    return kExitFailure;
+  }
+  const std::string text = json         ? as_json(*info, *stats)
+                           : prometheus ? stats_prometheus(*info, *stats)
+                                        : stats_text(*info, *stats);
+  return print(text) ? kExitOk : kExitFailure;
+}
+
+}  // namespace passthroughfs

@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "passthroughfs/client.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <cstring>
+
+#include "base/fd.h"
+#include "proto/framing.h"
+#include "proto/messages.h"
+#include "proto/mount_point.h"
+#include "proto/socket_path.h"
+
+namespace passthroughfs {
+namespace {
+
+void set_timeout(int socket, std::chrono::milliseconds timeout) {
+  timeval value{};
+  value.tv_sec = timeout.count() / 1000;
+  value.tv_usec = timeout.count() % 1000 * 1000;
+  // connect(2) on a unix socket waits for room in the backlog, as send(2) does.
+  (void)setsockopt(socket, SOL_SOCKET, SO_SNDTIMEO, &value, sizeof value);
+  (void)setsockopt(socket, SOL_SOCKET, SO_RCVTIMEO, &value, sizeof value);
+}
+
+struct Peer {
+  UniqueFd socket;
+  ucred credentials{};
+};
+
+Result<Peer> connect_in(const std::string& directory, const std::string& name,
+                        std::chrono::milliseconds timeout) {
+  UniqueFd parent = TRY(own(open(directory.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC)));
+  Peer peer;
+  peer.socket = TRY(own(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)));
+  set_timeout(peer.socket.get(), timeout);
+  const sockaddr_un address = address_in(parent.borrow(), name);
+  TRY(check(
+      connect(peer.socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address)));
+  socklen_t size = sizeof peer.credentials;
+  TRY(check(getsockopt(peer.socket.get(), SOL_SOCKET, SO_PEERCRED, &peer.credentials, &size)));
+  return peer;
+}
+
+Outcome<Peer> find_daemon(const MountPoint& mount, std::chrono::milliseconds timeout) {
+  const uid_t owner = mount.owner_known ? mount.owner : geteuid();
+  bool refused = false;  // a socket without a daemon
+  bool denied = mount.owner_known && geteuid() != 0 && geteuid() != owner;
+  bool silent = false;
+  for (const std::string& directory : socket_directories(owner)) {
+    auto peer = connect_in(directory, socket_name(mount.device), timeout);
+    if (peer) {
+      // Directories such as /tmp are open to others, who must not answer in the daemon's place.
+      const uid_t uid = peer->credentials.uid;
+      if (uid != 0 && uid != owner) continue;
+      return std::move(peer).value();
+    }
+    refused |= peer.error() == ECONNREFUSED;
+    denied |= peer.error() == EACCES || peer.error() == EPERM;
+    silent |= peer.error() == EAGAIN;
+  }
+  const bool ours = mount.fs_type == "fuse.passthroughfs" || refused || silent;
+  if (!ours && !mount.is_fuse()) {
+    return Error{ENOTTY, fmt::format("{} is not a passthroughfs mount, but {}", mount.path,
+                                     mount.fs_type.empty() ? "unknown" : mount.fs_type)};
+  }
+  if (silent) return Error{ETIMEDOUT, fmt::format("the daemon of {} does not answer", mount.path)};
+  if (denied && !refused) {
+    return Error{EPERM, mount.owner_known
+                            ? fmt::format("{} belongs to user {}: only that user and root may ask",
+                                          mount.path, owner)
+                            : fmt::format("{} belongs to another user", mount.path)};
+  }
+  if (ours) {
+    return Error{ECONNREFUSED,
+                 fmt::format("the daemon of {} does not answer: it has no control socket, or has "
+                             "died ('passthroughfs umount {}' removes a dead mount)",
+                             mount.path, mount.path)};
+  }
+  return Error{ENOTTY,
+               fmt::format("{} is not a passthroughfs mount, but {}", mount.path, mount.fs_type)};
+}
+
+}  // namespace
+
+class Client::Impl {
+ public:
+  explicit Impl(Peer peer) : peer_(std::move(peer)) {}
+
+  [[nodiscard]] int pid() const { return peer_.credentials.pid; }
+
+  template <typename T>
+  Outcome<T> get(const std::string& command) {
+    auto result = ask(command);
+    if (!result) return result.error();
+    try {
+      return result->template get<T>();
+    } catch (const Json::exception&) {
+      return Error{EPROTO, "the daemon's answer is not understood; is it of another version?"};
+    }
+  }
+
+  Outcome<Json> ask(const std::string& command) {
+    const std::string line = encode_request({.command = command}) + '\n';
+    std::string_view rest = line;
+    while (!rest.empty()) {
+      const ssize_t n = send(peer_.socket.get(), rest.data(), rest.size(), MSG_NOSIGNAL);
+      if (n < 0 && errno == EINTR) continue;
+      if (n < 0) return broken(errno);
+      rest.remove_prefix(static_cast<std::size_t>(n));
+    }
+    for (;;) {
+      auto reply = input_.next();
+      if (!reply) return Error{EPROTO, "the daemon's answer is too long"};
+      if (*reply) return decode_reply(**reply);
+      std::array<char, 65536> buffer;
+      const ssize_t n = recv(peer_.socket.get(), buffer.data(), buffer.size(), 0);
+      if (n < 0 && errno == EINTR) continue;
+      if (n <= 0) return broken(n == 0 ? EPIPE : errno);
+      input_.append({buffer.data(), static_cast<std::size_t>(n)});
+    }
+  }
+
+ private:
+  static Error broken(int error) {
+    if (error == EAGAIN) return {ETIMEDOUT, "the daemon does not answer"};
+    if (error == EPIPE || error == ECONNRESET) return {EPIPE, "the daemon has ended"};
+    return {error, fmt::format("cannot talk to the daemon: {}", std::strerror(error))};
+  }
+
+  Peer peer_;
+  LineReader input_{kMaxReplyBytes};
+};
+
+Client::Client(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Client::Client(Client&&) noexcept = default;
+Client& Client::operator=(Client&&) noexcept = default;
+Client::~Client() = default;
+
+Outcome<Client> Client::connect(const std::string& mountpoint, std::chrono::milliseconds timeout) {
+  auto mount = find_mount_point(mountpoint);
+  if (!mount) return mount.error();
+  if (!mount->is_root) return Error{EINVAL, fmt::format("{} is not a mount point", mount->path)};
+  auto peer = find_daemon(*mount, timeout);
+  if (!peer) return peer.error();
+  return Client(std::make_unique<Impl>(std::move(peer).value()));
+}
+
+Outcome<std::vector<OpenFile>> Client::handles() {
+  return impl_->get<std::vector<OpenFile>>("handles");
+}
+Outcome<Statistics> Client::stats() { return impl_->get<Statistics>("stats"); }
+Outcome<MountInfo> Client::info() { return impl_->get<MountInfo>("info"); }
+Outcome<void> Client::unmount() {
+  if (auto done = impl_->ask("unmount"); !done) return done.error();
+  return {};
+}
+int Client::daemon_pid() const noexcept { return impl_->pid(); }
+
+}  // namespace passthroughfs
