@@ -6,13 +6,16 @@
 namespace passthroughfs {
 namespace {
 
-std::uint64_t reserve_of(std::uint64_t limit) {
-  return std::max<std::uint64_t>(64, limit / 4);
+constexpr std::uint64_t kLeastReserve = 64;
+constexpr std::uint64_t kLeastBudget = 16;
+
+std::uint64_t budget_of(std::uint64_t limit) {
+  const std::uint64_t reserve = std::max(kLeastReserve, limit / 4);
+  return limit > reserve + kLeastBudget ? limit - reserve : kLeastBudget;
 }
 
 }  // namespace
 
-FdBudget::FdBudget(std::uint64_t limit) noexcept
-    : limit_(limit), budget_(limit > reserve_of(limit) ? limit - reserve_of(limit) : 16) {}
+FdBudget::FdBudget(std::uint64_t limit) noexcept : limit_(limit), budget_(budget_of(limit)) {}
 
 }  // namespace passthroughfs

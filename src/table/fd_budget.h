@@ -9,7 +9,8 @@ namespace passthroughfs {
 // How many descriptors inodes may hold, so that opens always find one. Thread-safe.
 class FdBudget {
  public:
-  // Of `limit` (RLIMIT_NOFILE) a quarter, at least 64, stays for opens, locks and ourselves.
+  // Of `limit` (RLIMIT_NOFILE) a quarter, at least 64, stays for opens, locks and ourselves; but
+  // inodes always get 16.
   explicit FdBudget(std::uint64_t limit) noexcept;
 
   void add() noexcept { held_.fetch_add(1, std::memory_order_relaxed); }
@@ -20,6 +21,10 @@ class FdBudget {
   [[nodiscard]] std::uint64_t budget() const noexcept { return budget_; }
   [[nodiscard]] std::uint64_t limit() const noexcept { return limit_; }
   [[nodiscard]] bool exceeded() const noexcept { return held() > budget_; }
+  // Inodes have half of the reserve as well: there can be no more.
+  [[nodiscard]] bool exhausted() const noexcept {
+    return held() > budget_ + (limit_ > budget_ ? (limit_ - budget_) / 2 : 0);
+  }
 
  private:
   const std::uint64_t limit_;

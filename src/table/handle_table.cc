@@ -2,6 +2,8 @@
 #include "table/handle_table.h"
 
 #include <ctime>
+#include <exception>
+#include <new>
 
 #include "base/log.h"
 
@@ -10,9 +12,13 @@ namespace {
 
 LogRateLimit g_bad_handle_log(5);
 
-Errno bad_handle(std::uint64_t fh, NodeId node, const char* why) {
-  if (g_bad_handle_log.allow()) {
-    log_warning("handle {:#x} of node {:#x}: {}; answered EBADF", fh, node, why);
+Errno bad_handle(std::uint64_t fh, NodeId node, const char* why) noexcept {
+  try {
+    if (g_bad_handle_log.allow()) {
+      log_warning("handle {:#x} of node {:#x}: {}; answered EBADF", fh, node, why);
+    }
+  } catch (const std::exception&) {
+    // No memory for the line: the answer matters more.
   }
   return Err(EBADF);
 }
@@ -64,7 +70,10 @@ DirStream*& HandleTable::stream_of(const Handle& handle) const noexcept {
 
 Result<std::uint64_t> HandleTable::add(const InodeRef& inode, Opened opened) noexcept {
   std::unique_ptr<DirStream> stream;
-  if (opened.kind == HandleKind::directory) stream = std::make_unique<DirStream>();
+  if (opened.kind == HandleKind::directory) {
+    stream.reset(new (std::nothrow) DirStream);
+    if (stream == nullptr) return Err(ENOMEM);
+  }
   const std::uint64_t fh = TRY(slots_.allocate());
   Handle& handle = slots_.at(SlotNumber::slot(fh));
   timespec now{};
@@ -125,8 +134,7 @@ void HandleTable::destroy(Handle& handle) noexcept {
   inodes_.drop_hold(inode_slot);
 }
 
-void HandleTable::for_each(
-    const std::function<void(std::uint64_t, const HandleRef&)>& visit) noexcept {
+void HandleTable::for_each(const std::function<void(std::uint64_t, const HandleRef&)>& visit) {
   const std::uint32_t end = slots_.high_water();
   for (std::uint32_t slot = 1; slot < end; ++slot) {
     Handle& candidate = slots_.at(slot);

@@ -64,6 +64,7 @@ class HandleRef {
   [[nodiscard]] BorrowedFd fd() const noexcept { return BorrowedFd(handle_->fd); }
   [[nodiscard]] Handle* operator->() const noexcept { return handle_; }
   [[nodiscard]] Handle& operator*() const noexcept { return *handle_; }
+  // Precondition: a directory.
   [[nodiscard]] DirStream& stream() const noexcept;
   void reset() noexcept;
 
@@ -77,7 +78,8 @@ class HandleRef {
 
 // Every open file and directory, by a number that is never handed out twice and belongs to one node.
 // Lookup is lock-free. A handle ends when RELEASE has come and the last request that works with it
-// has let go; then its descriptors are closed and its inode's hold is dropped. Thread-safe.
+// has let go; then its descriptors are closed and its inode's hold is dropped. Thread-safe. Must go
+// before the InodeTable, and after every HandleRef.
 class HandleTable {
  public:
   // Room for `capacity` handles (address space only).
@@ -94,7 +96,7 @@ class HandleTable {
     HandleIo io = HandleIo::daemon;
     bool append_fd = false;
   };
-  // Takes over the descriptors and holds the inode. Gives fh. ENFILE: the table is full.
+  // Takes over the descriptors and holds the inode. Gives fh. ENFILE: the table is full. ENOMEM.
   [[nodiscard]] Result<std::uint64_t> add(const InodeRef& inode, Opened opened) noexcept;
 
   // The handle `fh` of `node`. EBADF for a number that is unknown, released or another node's; that
@@ -104,8 +106,8 @@ class HandleTable {
   // RELEASE. EBADF as above, also for a second release.
   Result<void> release(std::uint64_t fh, NodeId node) noexcept;
 
-  // Calls `visit(fh, handle)` for each open handle, pinned meanwhile.
-  void for_each(const std::function<void(std::uint64_t, const HandleRef&)>& visit) noexcept;
+  // Calls `visit(fh, handle)` for each open handle, pinned meanwhile. `visit` may throw.
+  void for_each(const std::function<void(std::uint64_t, const HandleRef&)>& visit);
 
   [[nodiscard]] std::uint64_t open_count() const noexcept {
     return open_.load(std::memory_order_relaxed);

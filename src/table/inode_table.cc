@@ -4,7 +4,9 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <cstring>
+#include <new>
 
 #include "source/sys.h"
 
@@ -12,6 +14,8 @@ namespace passthroughfs {
 namespace {
 
 constexpr std::size_t kSweepBatch = 32;
+// Bounds what a sweep costs the request that happens to pay for it.
+constexpr std::size_t kSweepSteps = 8192;
 
 FileHandle saved_handle(const Inode& inode) noexcept {
   FileHandle out;
@@ -68,7 +72,9 @@ InodeTable::~InodeTable() {
   for (std::uint32_t slot = static_cast<std::uint32_t>(kRoot); slot < end; ++slot) {
     Inode& inode = slots_.at(slot);
     // A free slot's descriptor is -1 too, so this closes exactly what is still held.
-    if (inode.key.ino != 0 && inode.fd.load() >= 0) UniqueFd(inode.fd.exchange(-1)).reset();
+    if (inode.key.ino == 0 || inode.fd.load() < 0) continue;
+    UniqueFd(inode.fd.exchange(-1)).reset();
+    budget_.remove();
   }
 }
 
@@ -115,21 +121,28 @@ Inode* InodeTable::find_locked(Shard& shard, InodeKey key) noexcept {
   return nullptr;
 }
 
-void InodeTable::insert_locked(Shard& shard, Inode& inode) {
-  if (shard.used >= shard.buckets.size()) {
-    std::vector<std::uint32_t> larger(shard.buckets.size() * 2, 0);
-    for (std::uint32_t head : shard.buckets) {
-      while (head != 0) {
-        Inode& moved = slots_.at(head);
-        const std::uint32_t rest = moved.next;
-        std::uint32_t& bucket = larger[(hash(moved.key) / kShards) & (larger.size() - 1)];
-        moved.next = bucket;
-        bucket = head;
-        head = rest;
-      }
-    }
-    shard.buckets.swap(larger);
+void InodeTable::grow_locked(Shard& shard) noexcept {
+  std::vector<std::uint32_t> larger;
+  try {
+    larger.assign(shard.buckets.size() * 2, 0);
+  } catch (const std::bad_alloc&) {
+    return;  // longer chains, until there is memory again
   }
+  for (std::uint32_t head : shard.buckets) {
+    while (head != 0) {
+      Inode& moved = slots_.at(head);
+      const std::uint32_t rest = moved.next;
+      std::uint32_t& bucket = larger[(hash(moved.key) / kShards) & (larger.size() - 1)];
+      moved.next = bucket;
+      bucket = head;
+      head = rest;
+    }
+  }
+  shard.buckets.swap(larger);
+}
+
+void InodeTable::insert_locked(Shard& shard, Inode& inode) noexcept {
+  if (shard.used >= shard.buckets.size()) grow_locked(shard);
   std::uint32_t& bucket = shard.buckets[(hash(inode.key) / kShards) & (shard.buckets.size() - 1)];
   inode.next = bucket;
   bucket = slots_.slot_of(inode);
@@ -189,6 +202,7 @@ bool InodeTable::same_file(const Inode& inode, BorrowedFd fd) noexcept {
 Result<InodeRef> InodeTable::lookup(UniqueFd fd, InodeKey key, std::uint16_t type) noexcept {
   Shard& shard = shard_of(key);
   InodeRef ref;
+  bool added = false;
   UniqueFd spare;  // closed after the lock
   {
     MutexLock lock(shard.mutex);
@@ -233,10 +247,11 @@ Result<InodeRef> InodeTable::lookup(UniqueFd fd, InodeKey key, std::uint16_t typ
       insert_locked(shard, *inode);
       slots_.publish(*inode, 1);
       ref = InodeRef(this, inode);
+      added = true;
     }
   }
-  if (budget_.exceeded() && sweep(kSweepBatch) == 0 &&
-      budget_.held() > budget_.budget() + (budget_.limit() - budget_.budget()) / 2) {
+  if (budget_.exceeded() && sweep(kSweepSteps) == 0 && added && budget_.exhausted() &&
+      !sweep_everywhere()) {
     // Half of the reserve is gone and nothing can be given up: this lookup fails, the mount lives.
     (void)forget(ref.id(), 1);
     return Err(ENFILE);
@@ -291,6 +306,8 @@ bool InodeTable::forget(NodeId id, std::uint64_t count) noexcept {
 void InodeTable::hold(const InodeRef& inode) noexcept {
   Shard& shard = shard_of(inode->key);
   MutexLock lock(shard.mutex);
+  // Forgotten meanwhile: without this our pin would be the last, and its end the inode's.
+  if (!slots_.is_live(*inode)) slots_.revive(*inode);
   ++inode->holds;
 }
 
@@ -333,7 +350,7 @@ Result<void> InodeTable::restore(Inode& inode) noexcept {
     budget_.add();
     restores_.fetch_add(1, std::memory_order_relaxed);
   }
-  if (budget_.exceeded()) (void)sweep(kSweepBatch);
+  if (budget_.exceeded()) (void)sweep(kSweepSteps);
   return ok();
 }
 
@@ -341,24 +358,50 @@ Result<void> InodeTable::restore(Inode& inode) noexcept {
 // unknown mount, or no name left.
 bool InodeTable::give_up_descriptor(Inode& inode) noexcept {
   const BorrowedFd fd(inode.fd.load(std::memory_order_acquire));
-  if (!fd.valid()) return false;
-  auto st = sys::stat_at(fd, "", STATX_NLINK);
-  if (!st || st->stx_nlink == 0) return false;
+  if (!fd.valid() || inode.handle_bytes == Inode::kNoHandle) return false;
   if (inode.handle_bytes == 0) {
     auto handle = FileHandle::of(fd);
-    if (!handle || !source_.mounts().knows(handle->mount_id)) return false;
+    if (!handle || !source_.mounts().knows(handle->mount_id)) {
+      inode.handle_bytes = Inode::kNoHandle;
+      return false;
+    }
     save_handle(inode, *handle);
   }
+  // Others wait for this slot meanwhile, so a source on the network must not be asked.
+  struct statx st;
+  return ::statx(fd.get(), "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_NLINK, &st) == 0 &&
+         st.stx_nlink != 0;
+}
+
+InodeTable::Removal::Removal(InodeTable& table) noexcept
+    : table_(table), must_look_(table.evicting_.load()) {
+  if (must_look_) return;
+  // Either the one who wants to give up the first descriptor sees this count, or we see its flag.
+  table_.blind_removals_.fetch_add(1);
+  must_look_ = table_.evicting_.load();
+  if (must_look_) table_.blind_removals_.fetch_sub(1);
+}
+
+InodeTable::Removal::~Removal() {
+  if (!must_look_) table_.blind_removals_.fetch_sub(1);
+}
+
+bool InodeTable::may_give_up() noexcept {
+  if (settled_.load(std::memory_order_acquire)) return true;
+  evicting_.store(true);
+  if (blind_removals_.load() != 0) return false;
+  settled_.store(true);
   return true;
 }
 
-std::size_t InodeTable::sweep(std::size_t wanted) noexcept {
+// Gives up at most kSweepBatch descriptors, looking at no more than `steps` slots, twice at each. The
+// first look takes second chances away. How many were given up.
+std::size_t InodeTable::sweep(std::size_t steps) noexcept {
+  if (!may_give_up()) return 0;
   std::size_t given_up = 0;
   const std::uint32_t end = slots_.high_water();
-  // Two rounds: the first takes second chances away. Bounded, so that a table of descriptors that
-  // cannot be given up does not cost a full scan per lookup.
-  std::size_t steps = std::min<std::size_t>(std::size_t{end} * 2, 8192);
-  while (steps-- > 0 && given_up < wanted) {
+  steps = std::min(steps, std::size_t{end} * 2 + 2);
+  while (steps-- > 0 && given_up < kSweepBatch) {
     std::uint32_t slot = clock_hand_.fetch_add(1, std::memory_order_relaxed);
     if (slot >= end || slot <= kRoot) {
       clock_hand_.store(static_cast<std::uint32_t>(kRoot) + 1, std::memory_order_relaxed);
@@ -381,7 +424,10 @@ std::size_t InodeTable::sweep(std::size_t wanted) noexcept {
   return given_up;
 }
 
-bool InodeTable::relieve() noexcept { return sweep(kSweepBatch) > 0; }
+// In a large table the few slots that have a descriptor may be far from the hand.
+bool InodeTable::sweep_everywhere() noexcept { return sweep(~std::size_t{0}) > 0; }
+
+bool InodeTable::relieve() noexcept { return sweep(kSweepSteps) > 0 || sweep_everywhere(); }
 
 std::size_t InodeTable::memory_bytes() const noexcept {
   std::size_t bytes = slots_.touched_bytes();

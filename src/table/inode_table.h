@@ -40,10 +40,13 @@ struct alignas(64) Inode : SlotHead {
   // The file handle, saved before the descriptor is given up.
   std::int32_t handle_mount;
   std::int32_t handle_type;
-  std::uint8_t handle_bytes;  // 0: not saved
+  std::uint8_t handle_bytes;  // 0: not saved; kNoHandle: the descriptor has to be kept
   unsigned char handle[FileHandle::kMaxBytes];
+
+  static constexpr std::uint8_t kNoHandle = 0xff;
 };
 static_assert(sizeof(Inode) == 128);
+static_assert(FileHandle::kMaxBytes < Inode::kNoHandle);
 
 class InodeTable;
 
@@ -97,8 +100,8 @@ class InodeTable {
   [[nodiscard]] Result<InodeRef> get(NodeId id) noexcept;
 
   // Finds or adds the inode that `fd` (O_PATH) refers to and counts one lookup for the kernel.
-  // `fd` is kept if the inode is new or had lost its own. ENFILE: the budget is used up and nothing
-  // can be given up.
+  // `fd` is kept if the inode is new or had lost its own. ENFILE, for new inodes only: the budget is
+  // used up and nothing can be given up, or the table is full.
   [[nodiscard]] Result<InodeRef> lookup(UniqueFd fd, InodeKey key, std::uint16_t type) noexcept;
 
   // Takes back what the kernel returns, or what could not be handed over. More than was given is a
@@ -106,6 +109,7 @@ class InodeTable {
   bool forget(NodeId id, std::uint64_t count) noexcept;
 
   // The pinned inode with this identity, if known. No count changes. Its descriptor is restored.
+  // ENOENT: unknown. ESTALE: the one that had this identity is gone, another file may have it now.
   [[nodiscard]] Result<InodeRef> find(InodeKey key) noexcept;
 
   // Keep an inode for an open handle, beyond the kernel's count.
@@ -122,14 +126,30 @@ class InodeTable {
   // nothing could be given up.
   bool relieve() noexcept;
 
-  // True once any descriptor was given up: only then can an unlink lose an inode that is still
-  // referenced, so only then do removals have to look (see ops/tree.cc).
-  [[nodiscard]] bool has_evicted() const noexcept {
-    return evictions_.load(std::memory_order_relaxed) != 0;
-  }
+  // The removal of a name, from before the call until after it: an inode whose last name goes away
+  // cannot be opened by its file handle any more. While no descriptor was ever given up there is
+  // nothing to do, and this sees to it that the first one is not given up meanwhile. Afterwards
+  // must_look() says that the inode has to be found and kept pinned over the call; without a name it
+  // is not given up again. Thread-safe; create it before looking anything up.
+  class Removal {
+   public:
+    explicit Removal(InodeTable& table) noexcept;
+    ~Removal();
+    Removal(const Removal&) = delete;
+    Removal& operator=(const Removal&) = delete;
+    [[nodiscard]] bool must_look() const noexcept { return must_look_; }
+
+   private:
+    InodeTable& table_;
+    bool must_look_;
+  };
+  // True from shortly before the first descriptor is given up. By itself no answer for a removal,
+  // which may overlap with that moment.
+  [[nodiscard]] bool has_evicted() const noexcept { return evicting_.load(); }
 
   // Asked for a descriptor of an inode that has no name any more when its file handle is stale.
-  // Returns an owned O_PATH descriptor or an error. Set once before serving.
+  // Returns an owned O_PATH descriptor or an error. Called with a restore lock held: it must not call
+  // get() or find(). Set once before serving.
   using OrphanFinder = Result<UniqueFd> (*)(void* context, NodeId id);
   void set_orphan_finder(OrphanFinder finder, void* context) noexcept {
     orphan_finder_ = finder;
@@ -161,7 +181,8 @@ class InodeTable {
   static std::uint64_t hash(InodeKey key) noexcept;
   Shard& shard_of(InodeKey key) noexcept { return shards_[hash(key) % kShards]; }
   Inode* find_locked(Shard& shard, InodeKey key) noexcept PFS_REQUIRES(shard.mutex);
-  void insert_locked(Shard& shard, Inode& inode) PFS_REQUIRES(shard.mutex);
+  void insert_locked(Shard& shard, Inode& inode) noexcept PFS_REQUIRES(shard.mutex);
+  void grow_locked(Shard& shard) noexcept PFS_REQUIRES(shard.mutex);
   void remove_locked(Shard& shard, Inode& inode) noexcept PFS_REQUIRES(shard.mutex);
   void release_if_unused_locked(Shard& shard, Inode& inode, UniqueFd& to_close) noexcept
       PFS_REQUIRES(shard.mutex);
@@ -171,7 +192,9 @@ class InodeTable {
   Result<void> restore(Inode& inode) noexcept;
   bool same_file(const Inode& inode, BorrowedFd fd) noexcept;
   bool give_up_descriptor(Inode& inode) noexcept;
-  std::size_t sweep(std::size_t wanted) noexcept;
+  bool may_give_up() noexcept;
+  std::size_t sweep(std::size_t steps) noexcept;
+  bool sweep_everywhere() noexcept;
 
   SourceTree& source_;
   FdBudget& budget_;
@@ -179,6 +202,11 @@ class InodeTable {
   std::array<Shard, kShards> shards_;
   std::array<Mutex, kRestoreLocks> restore_locks_;
   std::atomic<std::uint32_t> clock_hand_{2};
+  // Before the first descriptor is given up: `evicting_` is raised, the removals that did not see it
+  // run out, then `settled_` opens the way. All sequentially consistent.
+  std::atomic<bool> evicting_{false};
+  std::atomic<bool> settled_{false};
+  std::atomic<std::uint32_t> blind_removals_{0};
   std::atomic<std::uint64_t> known_{0};
   std::atomic<std::uint64_t> evictions_{0};
   std::atomic<std::uint64_t> restores_{0};

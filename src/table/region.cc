@@ -1,13 +1,35 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "table/region.h"
 
+#include <signal.h>
 #include <sys/mman.h>
 
+#include <ctime>
+
 namespace passthroughfs {
+namespace {
+
+// Beyond RLIMIT_FSIZE ftruncate also raises SIGXFSZ on this thread, whose default ends the process.
+Result<void> set_size(BorrowedFd memory, std::size_t bytes) noexcept {
+  sigset_t too_large;
+  sigset_t before;
+  sigemptyset(&too_large);
+  sigaddset(&too_large, SIGXFSZ);
+  (void)pthread_sigmask(SIG_BLOCK, &too_large, &before);
+  const Result<void> done = check_void(::ftruncate(memory.get(), static_cast<off_t>(bytes)));
+  if (!done && sigismember(&before, SIGXFSZ) == 0) {
+    const timespec at_once{};
+    (void)sigtimedwait(&too_large, nullptr, &at_once);
+  }
+  (void)pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  return done;
+}
+
+}  // namespace
 
 Result<Region> Region::create(const char* name, std::size_t bytes) noexcept {
   UniqueFd memory = TRY(own(::memfd_create(name, MFD_CLOEXEC)));
-  TRY(check(::ftruncate(memory.get(), static_cast<off_t>(bytes))));
+  TRY(set_size(memory.borrow(), bytes));
   void* data = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE,
                       memory.get(), 0);
   if (data == MAP_FAILED) return Errno::last();

@@ -36,9 +36,10 @@ struct SlotHead {
 
 // Fixed-size records in a shared region, addressed by numbers that are never handed out twice.
 //
-// Life of a slot: allocate(), fill it, publish() -> live. pin()/unpin() from any thread, lock-free. retire() ends its life: pin() fails from then on. Whoever takes the last pin of a
-// retired slot away (unpin() or retire() says so) alone owns the record, empties it and calls
-// free(). Record must be trivial apart from its atomics and derive from SlotHead.
+// Life of a slot: allocate(), fill it, publish() -> live. pin()/unpin() from any thread, lock-free.
+// retire() ends its life: pin() fails from then on. Whoever takes the last pin of a retired slot
+// away (unpin() or retire() says so) alone owns the record, empties it and calls free(). Record must
+// be trivial apart from its atomics and derive from SlotHead.
 //
 // Thread-safe. The free list is private to the process and can be rebuilt from the slots.
 template <typename Record>

@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <fcntl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <optional>
+
+#include "ops/attributes.h"
+#include "ops/handlers.h"
+#include "ops/open_file.h"
+
+namespace passthroughfs::ops {
+namespace {
+
+using namespace wire::setattr_valid;
+
+// What a request works on: the handle if it names one, which cannot be stale, else the inode.
+struct Target {
+  InodeRef inode;
+  HandleRef handle;
+
+  [[nodiscard]] BorrowedFd fd() const noexcept { return handle ? handle.fd() : inode.fd(); }
+};
+
+Result<Target> target_of(OpContext& context, std::optional<std::uint64_t> fh) {
+  Target target;
+  if (fh && context.state.config.handles == HandleMode::table) {
+    target.handle = TRY(context.state.handles->get(*fh, context.node_id()));
+  } else {
+    target.inode = TRY(context.node());
+  }
+  return target;
+}
+
+// The kernel found that a write by this caller must take set-id bits away (FUSE_HANDLE_KILLPRIV_V2
+// says so by a SETATTR that sets nothing). It comes for file capabilities as well, which it removes
+// itself, and then root's set-id bits must stay.
+Result<void> drop_set_ids(OpContext& context, BorrowedFd fd) {
+  if (context.caller.uid == 0) return ok();
+  const struct statx st = TRY(sys::stat_at(fd));
+  if (!S_ISREG(st.stx_mode) || (st.stx_mode & (S_ISUID | S_ISGID)) == 0) return ok();
+  auto rights = CallerRights::read(context.caller.pid);
+  if (rights && (rights->file_capabilities & kCapFsetid) != 0) return ok();
+  mode_t mode = st.stx_mode & 07777 & ~static_cast<mode_t>(S_ISUID);
+  if ((mode & S_ISGID) != 0) {
+    const bool in_group =
+        context.caller.gid == st.stx_gid ||
+        (rights && std::find(rights->groups.begin(), rights->groups.end(), st.stx_gid) !=
+                       rights->groups.end());
+    if ((mode & S_IXGRP) != 0 || !in_group) mode &= ~static_cast<mode_t>(S_ISGID);
+  }
+  if (mode == (st.stx_mode & 07777)) return ok();
+  return sys::chmod_fd(fd, mode);
+}
+
+Result<void> set_size(OpContext& context, const wire::SetattrRequest& request,
+                      const Target& target) {
+  const auto size = static_cast<off_t>(request.in.size);
+  const bool kill = request.has(kill_suidgid);
+  if (target.handle && can_write(target.handle->flags)) {
+    return as_modifier(context.caller, target.fd(), kill,
+                       [&] { return check_void(::ftruncate(target.fd().get(), size)); });
+  }
+  // No handle, or one that cannot write: by the inode, never by a path. truncate(2) on the link in
+  // /proc checks the caller and moves the times just as truncate(2) on the file would.
+  const sys::ProcFdPath path(target.fd());
+  return as_modifier(context.caller, target.fd(), kill,
+                     [&] { return check_void(::truncate(path.c_str(), size)); });
+}
+
+Result<void> set_mode(OpContext& context, const wire::SetattrRequest& request, BorrowedFd fd,
+                      bool has_handle) {
+  const mode_t wanted = request.in.mode & 07777;
+  const auto change = [&]() -> Result<void> {
+    if (has_handle) return check_void(::fchmod(fd.get(), wanted));
+    return sys::chmod_fd(fd, wanted);
+  };
+  // With too few groups chmod would succeed and silently drop the set-group-ID bit.
+  if ((wanted & S_ISGID) != 0) return as_caller_with_groups(context.caller, change);
+  return as_caller(context.caller, change);
+}
+
+Result<void> set_owner(OpContext& context, const wire::SetattrRequest& request, BorrowedFd fd) {
+  const uid_t owner = request.has(uid) ? request.in.uid : static_cast<uid_t>(-1);
+  const gid_t group = request.has(gid) ? request.in.gid : static_cast<gid_t>(-1);
+  return as_caller(context.caller, [&] {
+    return check_void(::fchownat(fd.get(), "", owner, group, AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW));
+  });
+}
+
+Result<void> set_times(OpContext& context, const wire::SetattrRequest& request, BorrowedFd fd) {
+  const auto time = [&](std::uint32_t set, std::uint32_t now, std::uint64_t sec,
+                        std::uint32_t nsec) {
+    timespec out{};
+    if (!request.has(set)) {
+      out.tv_nsec = UTIME_OMIT;
+    } else if (request.has(now)) {
+      out.tv_nsec = UTIME_NOW;
+    } else {
+      out.tv_sec = static_cast<time_t>(sec);
+      out.tv_nsec = nsec;
+    }
+    return out;
+  };
+  const timespec times[2] = {time(atime, atime_now, request.in.atime, request.in.atimensec),
+                             time(mtime, mtime_now, request.in.mtime, request.in.mtimensec)};
+  return as_caller(context.caller, [&] {
+    return check_void(::utimensat(fd.get(), "", times, AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW));
+  });
+}
+
+}  // namespace
+
+Result<wire::AttrOut> getattr(OpContext& context, const wire::GetattrRequest& request) {
+  const Target target = TRY(target_of(context, request.fh));
+  return attributes_of(context.state, target.fd());
+}
+
+Result<wire::StatxOut> statx(OpContext& context, const wire::StatxRequest& request) {
+  const Target target = TRY(target_of(context, request.fh));
+  const struct statx st =
+      TRY(sys::stat_at(target.fd(), "", (request.mask & ~STATX__RESERVED) | STATX_BASIC_STATS));
+  const auto time = [](const statx_timestamp& in) {
+    return wire::SxTime{in.tv_sec, in.tv_nsec, 0};
+  };
+  wire::StatxOut out{};
+  out.attr_valid = context.state.validity.attributes;
+  wire::Statx& sx = out.stat;
+  sx.mask = st.stx_mask;
+  sx.blksize = st.stx_blksize;
+  sx.attributes = st.stx_attributes;
+  sx.attributes_mask = st.stx_attributes_mask;
+  sx.nlink = st.stx_nlink;
+  sx.uid = st.stx_uid;
+  sx.gid = st.stx_gid;
+  sx.mode = st.stx_mode;
+  sx.ino = to_attr(context.state, st).ino;
+  sx.size = st.stx_size;
+  sx.blocks = st.stx_blocks;
+  sx.atime = time(st.stx_atime);
+  sx.btime = time(st.stx_btime);
+  sx.ctime = time(st.stx_ctime);
+  sx.mtime = time(st.stx_mtime);
+  sx.rdev_major = st.stx_rdev_major;
+  sx.rdev_minor = st.stx_rdev_minor;
+  return out;
+}
+
+Result<wire::AttrOut> setattr(OpContext& context, const wire::SetattrRequest& request) {
+  const Target target = TRY(target_of(context, request.fh()));
+  const bool size_too = request.has(size);
+  const bool owner = request.has(uid) || request.has(gid);
+  // With a new size the source moves the times itself; explicit times still count.
+  const bool now_only = (!request.has(atime) || request.has(atime_now)) &&
+                        (!request.has(mtime) || request.has(mtime_now));
+  const bool times = (request.has(atime) || request.has(mtime)) && !(size_too && now_only);
+
+  // First error wins, in the order in which the kernel combines them.
+  Result<void> done;
+  if (owner) done = set_owner(context, request, target.fd());
+  if (done && request.has(mode)) done = set_mode(context, request, target.fd(), bool(target.handle));
+  if (done && size_too) done = set_size(context, request, target);
+  if (done && times) done = set_times(context, request, target.fd());
+  if (done && !owner && !request.has(mode) && !size_too && !times) {
+    if (request.has(kill_suidgid)) {
+      done = set_owner(context, request, target.fd());  // chown(-1, -1)
+    } else {
+      done = drop_set_ids(context, target.fd());
+    }
+  }
+  if (!done) return done.error();
+  return attributes_of(context.state, target.fd());
+}
+
+Result<void> access(OpContext& context, const wire::AccessRequest& request) {
+  const InodeRef inode = TRY(context.node());
+  return as_caller(context.caller, [&] {
+    return check_void(::syscall(SYS_faccessat2, inode.fd().get(), "", request.mask,
+                                AT_EMPTY_PATH | AT_EACCESS));
+  });
+}
+
+}  // namespace passthroughfs::ops

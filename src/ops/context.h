@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <cstdint>
+#include <span>
+
+#include "ops/mount_state.h"
+#include "source/credentials.h"
+#include "source/sys.h"
+#include "wire/requests.h"
+
+namespace passthroughfs {
+
+// What an operation tells and asks the thread that serves it.
+class ServingThread {
+ public:
+  // This thread is about to wait, so that another one has to serve meanwhile.
+  virtual void begin_blocking() noexcept = 0;
+  virtual void end_blocking() noexcept = 0;
+  // Whether the client has interrupted the request that is being served.
+  [[nodiscard]] virtual bool interrupted() const noexcept = 0;
+
+ protected:
+  ~ServingThread() = default;
+};
+
+// What an operation works with: one request on one thread.
+class OpContext {
+ public:
+  OpContext(MountState& state_, const wire::Request& request_, const wire::DecodeOptions& decode_,
+            MutableByteSpan buffer_, ServingThread& thread) noexcept
+      : state(state_), request(request_), decode(decode_), buffer(buffer_), thread_(thread) {
+    caller.uid = request.header.uid;
+    caller.gid = request.header.gid;
+    caller.pid = static_cast<pid_t>(request.header.pid);
+  }
+  OpContext(const OpContext&) = delete;
+  OpContext& operator=(const OpContext&) = delete;
+
+  [[nodiscard]] NodeId node_id() const noexcept { return request.header.nodeid; }
+  // The node that the request is about. Its descriptor is restored if need be, which needs the
+  // daemon's own identity: call it before acting as the caller.
+  [[nodiscard]] Result<InodeRef> node() const noexcept { return state.inodes->get(node_id()); }
+
+  // Makes the groups that a create request carries part of the caller: the directory's, if the
+  // caller is in it. EINVAL: malformed.
+  [[nodiscard]] Result<void> take_groups() noexcept {
+    const wire::SupplementaryGroups groups = TRY(wire::decode_supplementary_groups(request));
+    const std::size_t count = std::min(groups.size(), groups_.size());
+    for (std::size_t i = 0; i < count; ++i) groups_[i] = groups[i];
+    caller.groups = std::span<const std::uint32_t>(groups_.data(), count);
+    return ok();
+  }
+
+  [[nodiscard]] bool interrupted() const noexcept { return thread_.interrupted(); }
+
+  MountState& state;
+  const wire::Request& request;
+  const wire::DecodeOptions& decode;
+  // Room for the answer's data; answers may point into it until they are sent.
+  const MutableByteSpan buffer;
+  Caller caller;
+
+  // For the length of a call that may wait long (fsync, a copy, a read from a disk).
+  class Blocking {
+   public:
+    explicit Blocking(OpContext& context) noexcept : thread_(context.thread_) {
+      thread_.begin_blocking();
+    }
+    ~Blocking() { thread_.end_blocking(); }
+    Blocking(const Blocking&) = delete;
+    Blocking& operator=(const Blocking&) = delete;
+
+   private:
+    ServingThread& thread_;
+  };
+
+ private:
+  ServingThread& thread_;
+  std::array<std::uint32_t, 4> groups_{};  // the kernel sends one at most
+};
+
+// Runs an open-like call again after making room when descriptors have run out.
+template <typename Call>
+auto with_descriptors(MountState& state, Call&& call) -> decltype(call()) {
+  auto result = call();
+  if (!result.has_value() && (result.error() == EMFILE || result.error() == ENFILE) &&
+      state.inodes->relieve()) {
+    return call();
+  }
+  return result;
+}
+
+// Runs a call that changes content (write, truncate, fallocate) as the caller, so that set-id bits
+// and capabilities on the file go exactly as they would natively. `fd` is the file. `kill_suidgid`:
+// the kernel says that the caller lacks CAP_FSETID, which matters for root.
+template <typename Call>
+auto as_modifier(const Caller& caller, BorrowedFd fd, bool kill_suidgid, Call&& call)
+    -> decltype(call()) {
+  if (!impersonation_enabled()) return call();
+  if (caller.uid == 0) {
+    const WithoutFsetid without(kill_suidgid);
+    return as_caller(caller, std::forward<Call>(call));
+  }
+  // Set-group-ID without group execution goes only if the caller is not in the group, so there the
+  // groups decide.
+  auto st = sys::stat_at(fd, "", STATX_MODE);
+  if (st && (st->stx_mode & (S_ISGID | S_IXGRP)) == S_ISGID) {
+    return as_caller_with_groups(caller, std::forward<Call>(call));
+  }
+  return as_caller(caller, std::forward<Call>(call));
+}
+
+}  // namespace passthroughfs

@@ -1,0 +1,189 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <fcntl.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "ops/attributes.h"
+#include "ops/handlers.h"
+#include "ops/open_file.h"
+
+namespace passthroughfs::ops {
+namespace {
+
+// The descriptor for a request with these flags: O_DIRECT is taken from each request, so the
+// description that has it is made when first needed and kept with the handle.
+BorrowedFd data_fd(OpContext& context, const OpenFile& file, std::uint32_t flags) noexcept {
+  if ((flags & O_DIRECT) == 0 || !file.handle()) return file.fd();
+  Handle& handle = *file.handle();
+  int direct = handle.direct_fd.load(std::memory_order_acquire);
+  if (direct >= 0) return BorrowedFd(direct);
+  auto made = context.state.source.reopen(
+      file.fd(), (static_cast<int>(handle.flags) & O_ACCMODE) | O_DIRECT);
+  if (!made) return file.fd();  // the source has none; through its page cache the data is the same
+  if (handle.direct_fd.compare_exchange_strong(direct, made->get(), std::memory_order_acq_rel)) {
+    return BorrowedFd(made->release());
+  }
+  return BorrowedFd(direct);
+}
+
+Result<std::size_t> read_some(BorrowedFd fd, MutableByteSpan into, std::uint64_t offset,
+                              int flags) noexcept {
+  const iovec part{into.data(), into.size()};
+  const ssize_t got = ::preadv2(fd.get(), &part, 1, static_cast<off_t>(offset), flags);
+  if (got < 0) return Errno::last();
+  return static_cast<std::size_t>(got);
+}
+
+// Reads all there is up to the size asked for: a short answer means end of file to the kernel.
+Result<std::size_t> read_fully(BorrowedFd fd, MutableByteSpan into, std::uint64_t offset,
+                               std::size_t done) noexcept {
+  while (done < into.size()) {
+    auto got = read_some(fd, into.subspan(done), offset + done, 0);
+    if (!got && got.error() == EINTR) continue;
+    if (!got) return done > 0 ? Result<std::size_t>(done) : got.error();
+    if (*got == 0) break;
+    done += *got;
+  }
+  return done;
+}
+
+Result<std::uint64_t> copy(OpContext& context, const wire::CopyFileRangeRequest& request,
+                           std::uint64_t most) {
+  const OpenFile in = TRY(OpenFile::of(context, request.fh_in, O_RDONLY));
+  const OpenFile out = TRY(OpenFile::of(context, request.nodeid_out, request.fh_out, O_WRONLY));
+  auto from = static_cast<off_t>(request.off_in);
+  auto to = static_cast<off_t>(request.off_out);
+  const std::size_t length = std::min(request.len, most);
+  const OpContext::Blocking blocking(context);
+  return as_modifier(context.caller, out.fd(), false, [&]() -> Result<std::uint64_t> {
+    const ssize_t copied =
+        ::copy_file_range(in.fd().get(), &from, out.fd().get(), &to, length,
+                          static_cast<unsigned>(request.flags));
+    if (copied < 0) return Errno::last();
+    return static_cast<std::uint64_t>(copied);
+  });
+}
+
+}  // namespace
+
+Result<ByteSpan> read(OpContext& context, const wire::ReadRequest& request) {
+  const OpenFile file = TRY(OpenFile::of(context, request.fh, O_RDONLY));
+  const BorrowedFd fd = data_fd(context, file, request.flags);
+  const MutableByteSpan into =
+      context.buffer.first(std::min<std::size_t>(request.size, context.buffer.size()));
+  const bool direct = (request.flags & O_DIRECT) != 0;
+
+  // What the source has in memory is read here and now. Only what it would wait for makes this
+  // thread announce that it blocks.
+  std::size_t done = 0;
+  if (!direct && !context.state.no_nowait.load(std::memory_order_relaxed)) {
+    auto got = read_some(fd, into, request.offset, RWF_NOWAIT);
+    if (got) {
+      done = *got;
+    } else if (got.error() == EOPNOTSUPP) {
+      context.state.no_nowait.store(true, std::memory_order_relaxed);
+    } else if (got.error() != EAGAIN && got.error() != EINTR) {
+      return got.error();
+    }
+  }
+  if (done < into.size()) {
+    const OpContext::Blocking blocking(context);
+    done = TRY(direct ? read_some(fd, into, request.offset, 0)
+                      : read_fully(fd, into, request.offset, done));
+  }
+  if (const HandleRef& handle = file.handle()) {
+    handle->reads.fetch_add(1, std::memory_order_relaxed);
+    handle->bytes_read.fetch_add(done, std::memory_order_relaxed);
+  }
+  return ByteSpan(into.first(done));
+}
+
+Result<wire::WriteOut> write(OpContext& context, const wire::WriteRequest& request) {
+  const OpenFile file = TRY(OpenFile::of(context, request.fh, O_WRONLY));
+  const bool writeback = (request.write_flags & wire::kWriteCache) != 0;
+  // Page writeback carries flags of whichever file the kernel had at hand: it is positional and
+  // buffered, always.
+  const std::uint32_t flags = writeback ? 0 : request.flags;
+  const BorrowedFd fd = data_fd(context, file, flags);
+  const bool append = (flags & O_APPEND) != 0;
+  int how = 0;
+  if (append) how |= RWF_APPEND;
+  if ((flags & O_SYNC) == O_SYNC) {
+    how |= RWF_SYNC;
+  } else if ((flags & O_DSYNC) != 0) {
+    how |= RWF_DSYNC;
+  }
+
+  const bool kill = (request.write_flags & wire::kWriteKillSuidgid) != 0;
+  std::size_t done = 0;
+  const auto write_all = [&]() -> Result<void> {
+    while (done < request.data.size()) {
+      const iovec part{const_cast<std::byte*>(request.data.data()) + done,
+                       request.data.size() - done};
+      const ssize_t put =
+          ::pwritev2(fd.get(), &part, 1, static_cast<off_t>(request.offset + done), how);
+      if (put < 0 && errno == EINTR) continue;
+      if (put < 0) return done > 0 ? ok() : Errno::last();
+      done += static_cast<std::size_t>(put);
+      if (put == 0) break;
+    }
+    return ok();
+  };
+  TRY(writeback ? write_all() : as_modifier(context.caller, file.fd(), kill, write_all));
+
+  if (append && context.state.invalidations != nullptr) {
+    // The kernel filled its pages at the end that it knew. If the source had grown behind the mount
+    // the data went elsewhere, and those pages are wrong.
+    auto st = sys::stat_at(file.fd(), "", STATX_SIZE);
+    if (!st || st->stx_size != request.offset + done) {
+      context.state.invalidations->drop_pages(context.node_id());
+    }
+  }
+  if (const HandleRef& handle = file.handle()) {
+    handle->writes.fetch_add(1, std::memory_order_relaxed);
+    handle->bytes_written.fetch_add(done, std::memory_order_relaxed);
+  }
+  wire::WriteOut out{};
+  out.size = static_cast<std::uint32_t>(done);
+  return out;
+}
+
+// Only SEEK_DATA and SEEK_HOLE come here. The shared position that they move is used by nobody.
+Result<wire::LseekOut> lseek(OpContext& context, const wire::LseekRequest& request) {
+  const OpenFile file = TRY(OpenFile::of(context, request.fh, O_RDONLY));
+  const off_t at = ::lseek(file.fd().get(), static_cast<off_t>(request.offset),
+                           static_cast<int>(request.whence));
+  if (at < 0) return Errno::last();
+  return wire::LseekOut{static_cast<std::uint64_t>(at)};
+}
+
+Result<void> fallocate(OpContext& context, const wire::FallocateRequest& request) {
+  const OpenFile file = TRY(OpenFile::of(context, request.fh, O_WRONLY));
+  const OpContext::Blocking blocking(context);
+  auto done = as_modifier(context.caller, file.fd(), false, [&] {
+    return check_void(::fallocate(file.fd().get(), static_cast<int>(request.mode),
+                                  static_cast<off_t>(request.offset),
+                                  static_cast<off_t>(request.length)));
+  });
+  // ENOSYS would end fallocate for the whole mount.
+  if (!done && done.error() == ENOSYS) return Err(EOPNOTSUPP);
+  return done;
+}
+
+// The reply has 32 bits.
+Result<wire::WriteOut> copy_file_range(OpContext& context,
+                                       const wire::CopyFileRangeRequest& request) {
+  const std::uint64_t copied = TRY(copy(context, request, 0x7ffff000));
+  wire::WriteOut out{};
+  out.size = static_cast<std::uint32_t>(copied);
+  return out;
+}
+
+Result<wire::CopyFileRangeOut> copy_file_range_64(OpContext& context,
+                                                  const wire::CopyFileRangeRequest& request) {
+  return wire::CopyFileRangeOut{TRY(copy(context, request, SSIZE_MAX))};
+}
+
+}  // namespace passthroughfs::ops

@@ -1,0 +1,211 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <optional>
+
+#include "ops/attributes.h"
+#include "ops/content_version.h"
+#include "ops/handlers.h"
+#include "ops/open_file.h"
+
+namespace passthroughfs::ops {
+namespace {
+
+// The flags of the source's descriptor. O_APPEND, O_DIRECT and the O_SYNC kinds are left out: they
+// are taken from each request, because F_SETFL changes them later and page writeback must never
+// append (pitfalls that every peer has).
+constexpr int kKeptFlags = O_ACCMODE | O_TRUNC | O_NOATIME;
+
+int source_flags(std::uint32_t flags) noexcept {
+  return (static_cast<int>(flags) & kKeptFlags) | O_CLOEXEC;
+}
+
+// A description of the same file that bypasses the page cache, as the client asked. The source may
+// refuse O_DIRECT, and natively that is where open fails.
+Result<UniqueFd> open_direct(MountState& state, BorrowedFd fd, std::uint32_t flags) noexcept {
+  if ((flags & O_DIRECT) == 0) return UniqueFd();
+  return state.source.reopen(fd, (static_cast<int>(flags) & O_ACCMODE) | O_DIRECT);
+}
+
+// The mount option: reading leaves the source's access times alone. Set after the open, because only
+// the owner may open that way. Best effort where the daemon may not either.
+void apply_noatime(const MountState& state, BorrowedFd fd) noexcept {
+  if (!state.config.noatime) return;
+  const int flags = ::fcntl(fd.get(), F_GETFL);
+  if (flags >= 0) (void)::fcntl(fd.get(), F_SETFL, flags | O_NOATIME);
+}
+
+struct SourceFile {
+  UniqueFd fd;
+  bool append = false;
+};
+
+// Runs an open with and, where the source insists (append-only files), without O_APPEND stripped.
+template <typename Open>
+Result<SourceFile> open_without_append(std::uint32_t flags, Open&& open) {
+  auto fd = open(source_flags(flags));
+  if (!fd && fd.error() == EPERM && (flags & O_APPEND) != 0) {
+    SourceFile appending{TRY(open(source_flags(flags) | O_APPEND)), true};
+    return appending;
+  }
+  if (!fd) return fd.error();
+  return SourceFile{std::move(*fd), false};
+}
+
+Result<wire::OpenOut> add_handle(OpContext& context, const InodeRef& inode, SourceFile file,
+                                 UniqueFd direct, std::uint32_t flags) {
+  apply_noatime(context.state, file.fd.borrow());
+  if (direct.valid()) apply_noatime(context.state, direct.borrow());
+  wire::OpenOut out{};
+  if (keep_pages(*inode, file.fd.borrow())) out.open_flags |= wire::fopen_flag::keep_cache;
+  HandleTable::Opened opened;
+  opened.fd = std::move(file.fd);
+  opened.direct_fd = std::move(direct);
+  opened.flags = flags;
+  opened.pid = context.request.header.pid;
+  opened.append_fd = file.append;
+  out.fh = TRY(context.state.handles->add(inode, std::move(opened)));
+  return out;
+}
+
+}  // namespace
+
+Result<OpenReply> open(OpContext& context, const wire::OpenRequest& request) {
+  // ENOSYS once, and the kernel sends no OPEN and no RELEASE any more: the stateless design.
+  if (context.state.config.handles == HandleMode::stateless) return Err(ENOSYS);
+  const InodeRef inode = TRY(context.node());
+  // The kernel opens FIFOs, sockets and devices itself; here they could block or act.
+  if (inode->type == S_IFDIR) return Err(EISDIR);
+  if (inode->type != S_IFREG) return Err(ENXIO);
+
+  const auto open_source = [&](int flags) {
+    return with_descriptors(context.state,
+                            [&] { return context.state.source.reopen(inode.fd(), flags); });
+  };
+  const auto open_as_asked = [&]() -> Result<SourceFile> {
+    return open_without_append(request.flags, open_source);
+  };
+  const bool kill = (request.open_flags & wire::kOpenKillSuidgid) != 0;
+  auto file = [&]() -> Result<SourceFile> {
+    // execve needs the right to execute, which the kernel has checked, and none to read.
+    if ((request.flags & wire::kFmodeExec) != 0) return open_as_asked();
+    if ((request.flags & O_TRUNC) != 0) {
+      return as_modifier(context.caller, inode.fd(), kill, open_as_asked);
+    }
+    return as_caller(context.caller, open_as_asked);
+  }();
+  if (!file) return file.error();
+  UniqueFd direct = TRY(open_direct(context.state, file->fd.borrow(), request.flags));
+  return OpenReply{
+      TRY(add_handle(context, inode, std::move(*file), std::move(direct), request.flags))};
+}
+
+Result<CreateReply> create(OpContext& context, const wire::CreateRequest& request) {
+  // Without CREATE the kernel makes the file by MKNOD and opens it (that is: does not open it).
+  if (context.state.config.handles == HandleMode::stateless) return Err(ENOSYS);
+  const InodeRef parent = TRY(context.node());
+  TRY(context.take_groups());
+  set_thread_umask(request.umask);
+  const char* name = request.name.data();
+  // O_NONBLOCK: should a FIFO have appeared under this name, the open must not wait for a peer.
+  const int extra = O_CREAT | O_NOFOLLOW | O_NONBLOCK | (static_cast<int>(request.flags) & O_EXCL);
+  const auto open_as_asked = [&]() -> Result<SourceFile> {
+    return open_without_append(request.flags, [&](int flags) {
+      return with_descriptors(context.state, [&] {
+        return own(::openat(parent.fd().get(), name, flags | extra, request.mode & 07777));
+      });
+    });
+  };
+  auto file = (request.mode & S_ISGID) != 0 ? as_caller_with_groups(context.caller, open_as_asked)
+                                            : as_caller(context.caller, open_as_asked);
+  if (!file) return file.error();
+
+  const auto finish = [&]() -> Result<CreateReply> {
+    const struct statx st = TRY(sys::stat_at(file->fd.borrow()));
+    // Something else was there: let the kernel look again and open it for what it is.
+    if (!S_ISREG(st.stx_mode)) return Err(ESTALE);
+    InodeRef inode;
+    UniqueFd path = TRY(with_descriptors(
+        context.state, [&] { return context.state.source.child(parent.fd(), name); }));
+    auto entry = look_up(context.state, std::move(path), &inode);
+    if (entry && (inode->key.ino != st.stx_ino ||
+                  inode->key.device != device_number(st.stx_dev_major, st.stx_dev_minor))) {
+      // Replaced behind the mount between the two calls.
+      (void)context.state.inodes->forget(entry->nodeid, 1);
+      entry = Err(ESTALE);
+    }
+    if (!entry) return entry.error();
+    auto opened = [&]() -> Result<wire::OpenOut> {
+      UniqueFd direct = TRY(open_direct(context.state, file->fd.borrow(), request.flags));
+      return add_handle(context, inode, std::move(*file), std::move(direct), request.flags);
+    }();
+    if (!opened) {
+      (void)context.state.inodes->forget(entry->nodeid, 1);
+      return opened.error();
+    }
+    return CreateReply{*entry, *opened};
+  };
+  auto reply = finish();
+  if (!reply && (request.flags & O_EXCL) != 0 && reply.error() != ESTALE) {
+    // The file is certainly ours: a create that fails leaves nothing behind.
+    (void)::unlinkat(parent.fd().get(), name, 0);
+  }
+  return reply;
+}
+
+Result<CreateReply> tmpfile(OpContext& context, const wire::CreateRequest& request) {
+  // EOPNOTSUPP is what a file system without O_TMPFILE says; programs fall back to a named file.
+  if (context.state.config.handles == HandleMode::stateless) return Err(EOPNOTSUPP);
+  const InodeRef parent = TRY(context.node());
+  TRY(context.take_groups());
+  set_thread_umask(request.umask);
+  const int extra = O_TMPFILE | (static_cast<int>(request.flags) & O_EXCL);
+  auto file = as_caller(context.caller, [&]() -> Result<SourceFile> {
+    return open_without_append(request.flags, [&](int flags) {
+      return with_descriptors(context.state, [&] {
+        return own(::openat(parent.fd().get(), ".", flags | extra, request.mode & 07777));
+      });
+    });
+  });
+  if (!file) return file.error();
+  UniqueFd path = TRY(with_descriptors(context.state, [&] {
+    return context.state.source.reopen(file->fd.borrow(), O_PATH);
+  }));
+  UniqueFd direct = TRY(open_direct(context.state, file->fd.borrow(), request.flags));
+  InodeRef inode;
+  const wire::EntryOut entry = TRY(look_up(context.state, std::move(path), &inode));
+  auto opened = add_handle(context, inode, std::move(*file), std::move(direct), request.flags);
+  if (!opened) {
+    (void)context.state.inodes->forget(entry.nodeid, 1);
+    return opened.error();
+  }
+  return CreateReply{entry, *opened};
+}
+
+// What close(2) would report, by closing a duplicate; and a process that closes any descriptor of a
+// file loses its POSIX locks on it.
+Result<void> flush(OpContext& context, const wire::FlushRequest& request) {
+  if (context.state.config.handles == HandleMode::stateless) return Err(ENOSYS);
+  const HandleRef handle = TRY(context.state.handles->get(request.fh, context.node_id()));
+  context.state.locks.drop_owner(context.node_id(), request.lock_owner);
+  UniqueFd copy = TRY(with_descriptors(context.state, [&] { return duplicate(handle.fd()); }));
+  return copy.close_checked();
+}
+
+Result<void> release(OpContext& context, const wire::ReleaseRequest& request) {
+  if (context.state.config.handles == HandleMode::stateless) return ok();
+  TRY(context.state.handles->release(request.fh, context.node_id()));
+  // Locks of the open file description go with it; then others may have theirs.
+  context.state.locks.drop_handle(context.node_id(), request.fh);
+  return ok();
+}
+
+Result<void> fsync(OpContext& context, const wire::FsyncRequest& request) {
+  const OpenFile file = TRY(OpenFile::of(context, request.fh, O_RDONLY));
+  const OpContext::Blocking blocking(context);
+  return check_void(request.datasync ? ::fdatasync(file.fd().get()) : ::fsync(file.fd().get()));
+}
+
+}  // namespace passthroughfs::ops

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+
+#include "ops/options.h"
+#include "source/source_tree.h"
+#include "table/fd_budget.h"
+#include "table/handle_table.h"
+#include "table/inode_table.h"
+#include "table/lock_table.h"
+
+namespace passthroughfs {
+
+// Takes what the kernel should no longer believe. Never blocks: a thread of its own sends it, because
+// dropping pages from inside a handler can deadlock with the very request that it answers.
+class Invalidations {
+ public:
+  virtual void drop_pages(NodeId node) noexcept = 0;
+
+ protected:
+  ~Invalidations() = default;
+};
+
+// How long the kernel may believe what it was told. Seconds.
+struct Validity {
+  std::uint64_t entry = 1;
+  std::uint64_t attributes = 1;
+  std::uint64_t negative = 0;  // 0: absence is not cached
+};
+
+// What all operations of one mount share. Constant while serving, but for the tables, which are
+// thread-safe, and the atomics.
+struct MountState {
+  MountState(const MountConfig& config_, SourceTree source_, std::uint64_t descriptor_limit)
+      : config(config_), source(std::move(source_)), budget(descriptor_limit) {}
+
+  const MountConfig config;
+  SourceTree source;
+  FdBudget budget;
+  std::unique_ptr<InodeTable> inodes;
+  std::unique_ptr<HandleTable> handles;
+  LockTable locks;
+  Validity validity;
+  Invalidations* invalidations = nullptr;
+
+  // The device that this mount itself shows, so that it is recognised when met inside the source.
+  // 0 until mounted.
+  std::uint64_t own_device = 0;
+  // Set for network and FUSE sources, whose cached attributes statx must refresh.
+  bool remote_source = false;
+  // The source refuses RWF_NOWAIT: reads that may wait cannot be told from those that do not.
+  std::atomic<bool> no_nowait{false};
+};
+
+}  // namespace passthroughfs

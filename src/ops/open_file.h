@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "ops/context.h"
+
+namespace passthroughfs {
+
+// The open file that a request names, in both designs. handles=table: the pinned handle. stateless:
+// the inode, opened for this request alone. `access`: O_RDONLY, O_WRONLY or O_RDWR, what the request
+// needs; it matters only where the file has to be opened now.
+class OpenFile {
+ public:
+  static Result<OpenFile> of(OpContext& context, std::uint64_t fh, int access) noexcept {
+    return of(context, context.node_id(), fh, access);
+  }
+  static Result<OpenFile> of(OpContext& context, NodeId node, std::uint64_t fh,
+                             int access) noexcept;
+
+  [[nodiscard]] BorrowedFd fd() const noexcept { return handle_ ? handle_.fd() : own_.borrow(); }
+  // Empty in the stateless design.
+  [[nodiscard]] const HandleRef& handle() const noexcept { return handle_; }
+
+ private:
+  HandleRef handle_;
+  UniqueFd own_;
+};
+
+// Whether a descriptor opened with these O_* flags can write.
+[[nodiscard]] constexpr bool can_write(std::uint32_t flags) noexcept {
+  return (flags & O_ACCMODE) == O_WRONLY || (flags & O_ACCMODE) == O_RDWR;
+}
+
+}  // namespace passthroughfs

@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <fcntl.h>
+#include <limits.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+
+#include "ops/attributes.h"
+#include "ops/handlers.h"
+
+namespace passthroughfs::ops {
+namespace {
+
+// Makes something new below the request's node as the caller, then looks it up.
+template <typename Make>
+Result<EntryReply> make_entry(OpContext& context, std::string_view name, std::uint32_t umask,
+                              Make&& make) {
+  const InodeRef parent = TRY(context.node());
+  TRY(context.take_groups());
+  // The source applies the mask itself, because a default ACL overrides it.
+  set_thread_umask(umask);
+  TRY(as_caller(context.caller, [&] { return check_void(make(parent.fd().get(), name.data())); }));
+  return EntryReply{TRY(look_up(context.state, parent, name.data()))};
+}
+
+// An inode whose last name goes away can no longer be opened by its file handle. If it is known and
+// has given up its descriptor, this gets it back and keeps it over the removal; afterwards it is not
+// given up again. Nothing to do as long as no descriptor was ever given up.
+InodeRef keep_before_removal(MountState& state, const InodeRef& parent, const char* name) {
+  if (!state.inodes->has_evicted()) return {};
+  auto st = sys::stat_at(parent.fd(), name, STATX_INO | STATX_NLINK);
+  if (!st) return {};
+  auto known =
+      state.inodes->find({device_number(st->stx_dev_major, st->stx_dev_minor), st->stx_ino});
+  if (!known) return {};
+  return std::move(*known);
+}
+
+Result<void> remove(OpContext& context, std::string_view name, int flags) {
+  const InodeRef parent = TRY(context.node());
+  const InodeRef kept = keep_before_removal(context.state, parent, name.data());
+  return as_caller(context.caller, [&] {
+    return check_void(::unlinkat(parent.fd().get(), name.data(), flags));
+  });
+}
+
+}  // namespace
+
+Result<ByteSpan> readlink(OpContext& context, const wire::ReadlinkRequest&) {
+  const InodeRef inode = TRY(context.node());
+  const std::size_t room = std::min<std::size_t>(context.buffer.size(), PATH_MAX);
+  const ssize_t size = ::readlinkat(inode.fd().get(), "",
+                                    reinterpret_cast<char*>(context.buffer.data()), room);
+  // An O_PATH descriptor of anything but a link gives ENOENT here; the client should see EINVAL.
+  if (size < 0) return errno == ENOENT ? Err(EINVAL) : Errno::last();
+  return ByteSpan(context.buffer.first(static_cast<std::size_t>(size)));
+}
+
+Result<EntryReply> symlink(OpContext& context, const wire::SymlinkRequest& request) {
+  return make_entry(context, request.name, 0, [&](int parent, const char* name) {
+    return ::symlinkat(request.target.data(), parent, name);
+  });
+}
+
+Result<EntryReply> mknod(OpContext& context, const wire::MknodRequest& request) {
+  return make_entry(context, request.name, request.umask, [&](int parent, const char* name) {
+    return ::mknodat(parent, name, request.mode, decode_device(request.rdev));
+  });
+}
+
+Result<EntryReply> mkdir(OpContext& context, const wire::MkdirRequest& request) {
+  return make_entry(context, request.name, request.umask, [&](int parent, const char* name) {
+    return ::mkdirat(parent, name, request.mode);
+  });
+}
+
+Result<EntryReply> link(OpContext& context, const wire::LinkRequest& request) {
+  const InodeRef inode = TRY(context.state.inodes->get(request.old_nodeid));
+  const InodeRef parent = TRY(context.node());
+  const char* name = request.name.data();
+  // Linking a descriptor needs CAP_DAC_READ_SEARCH, which gives no right over the new name's
+  // directory; without it (mounted by a user) the link in /proc does, except for symbolic links.
+  auto linked = as_caller(
+      context.caller,
+      [&] {
+        return check_void(
+            ::linkat(inode.fd().get(), "", parent.fd().get(), name, AT_EMPTY_PATH));
+      },
+      kCapDacReadSearch);
+  if (!linked && linked.error() == ENOENT) {
+    const sys::ProcFdPath path(inode.fd());
+    linked = as_caller(context.caller, [&] {
+      return check_void(
+          ::linkat(AT_FDCWD, path.c_str(), parent.fd().get(), name, AT_SYMLINK_FOLLOW));
+    });
+  }
+  if (!linked) return linked.error();
+  return EntryReply{TRY(look_up(context.state, parent, name))};
+}
+
+Result<void> unlink(OpContext& context, const wire::UnlinkRequest& request) {
+  return remove(context, request.name, 0);
+}
+
+Result<void> rmdir(OpContext& context, const wire::RmdirRequest& request) {
+  return remove(context, request.name, AT_REMOVEDIR);
+}
+
+Result<void> rename(OpContext& context, const wire::RenameRequest& request) {
+  const InodeRef from = TRY(context.node());
+  const InodeRef to = TRY(context.state.inodes->get(request.new_parent));
+  const InodeRef kept = keep_before_removal(context.state, to, request.new_name.data());
+  return as_caller(context.caller, [&] {
+    return check_void(::renameat2(from.fd().get(), request.old_name.data(), to.fd().get(),
+                                  request.new_name.data(), request.flags));
+  });
+}
+
+}  // namespace passthroughfs::ops

@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "session/negotiate.h"
+
+#include <algorithm>
+
+namespace passthroughfs {
+namespace {
+
+using namespace wire::init_flag;
+
+constexpr std::uint64_t kWanted =
+    async_read | big_writes | async_dio |
+    // O_TRUNC arrives with OPEN, so that the source truncates as one step with the open.
+    atomic_o_trunc |
+    // The source applies the umask, because a default ACL overrides it.
+    dont_mask |
+    // Pages go when a refreshed mtime or size shows that the file changed behind the mount.
+    auto_inval_data |
+    // The first listing brings attributes along, later ones only if they are looked at.
+    do_readdirplus | readdirplus_auto | parallel_dirops |
+    // Set-id bits: one check per file instead of one per write; what it asks of us is in
+    // ops/attr.cc and as_modifier().
+    handle_killpriv_v2 | setxattr_ext | create_supp_group |
+    // Access control lists of the source are enforced by the kernel.
+    posix_acl | abort_error | max_pages | init_ext | direct_io_allow_mmap | has_ioctl_dir |
+    has_expire_only;
+
+// Locks go to the source, where those who work there directly see them.
+constexpr std::uint64_t kWantedWithHandles = posix_locks | flock_locks;
+
+constexpr std::uint32_t kPageSize = 4096;
+
+}  // namespace
+
+Result<Negotiated> negotiate(const wire::InitRequest& offer, const MountConfig& config) noexcept {
+  Negotiated out;
+  out.reply.major = wire::kMajor;
+  out.reply.minor = wire::kMinor;
+  if (offer.major > wire::kMajor) {
+    out.again = true;
+    return out;
+  }
+  if (offer.major < wire::kMajor || offer.minor < wire::kOldestMinor) return Err(EPROTO);
+
+  std::uint64_t wanted = kWanted;
+  if (config.handles == HandleMode::table) {
+    wanted |= kWantedWithHandles;
+  } else {
+    // Without OPEN nobody would tell of O_TRUNC, so the kernel has to send SETATTR for it.
+    wanted &= ~atomic_o_trunc;
+    wanted |= no_open_support | no_opendir_support;
+  }
+  if (config.cache == CacheMode::forever) wanted |= cache_symlinks;
+  out.flags = offer.flags & wanted;
+  out.reply.minor = std::min(offer.minor, wire::kMinor);
+  out.reply.flags = static_cast<std::uint32_t>(out.flags);
+  out.reply.flags2 = static_cast<std::uint32_t>(out.flags >> 32);
+  out.reply.max_readahead = std::min(offer.max_readahead, config.max_write);
+  out.reply.max_write = std::max(config.max_write, kPageSize);
+  out.reply.max_pages =
+      static_cast<std::uint16_t>(std::min<std::uint32_t>(config.max_write / kPageSize, 0xffff));
+  // Read-ahead, asynchronous direct I/O and RELEASE wait in this queue.
+  out.reply.max_background = 64;
+  out.reply.congestion_threshold = 48;
+  out.reply.time_gran = 1;
+  out.decode.setxattr_ext = (out.flags & setxattr_ext) != 0;
+  return out;
+}
+
+}  // namespace passthroughfs

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "session/notifier.h"
+
+#include <array>
+
+#include "base/log.h"
+
+namespace passthroughfs {
+namespace {
+
+constexpr std::size_t kMostQueued = 65536;
+
+}  // namespace
+
+Notifier::Notifier(Channel& channel) : channel_(channel), thread_([this] { run(); }) {}
+
+Notifier::~Notifier() {
+  {
+    MutexLock lock(mutex_);
+    stopping_ = true;
+  }
+  changed_.notify_all();
+  thread_.join();
+}
+
+void Notifier::drop_pages(NodeId node) noexcept {
+  try {
+    MutexLock lock(mutex_);
+    if (queue_.size() >= kMostQueued || !queued_.insert(node).second) return;
+    queue_.push_back(node);
+  } catch (const std::bad_alloc&) {
+    log_warning("no memory to invalidate node {:#x}", node);
+    return;
+  }
+  changed_.notify_one();
+}
+
+void Notifier::run() {
+  for (;;) {
+    NodeId node = 0;
+    {
+      MutexLock lock(mutex_);
+      while (queue_.empty() && !stopping_) changed_.wait(mutex_);
+      if (stopping_) return;
+      node = queue_.front();
+      queue_.pop_front();
+      queued_.erase(node);
+    }
+    const wire::NotifyInvalInodeOut out{node, 0, 0};  // all pages, and the attributes
+    const std::array parts{bytes_of(out)};
+    // ENOENT: the kernel does not know the node any more, so it believes nothing of it.
+    (void)channel_.notify(wire::Notify::inval_inode, parts);
+  }
+}
+
+}  // namespace passthroughfs

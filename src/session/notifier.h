@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <deque>
+#include <thread>
+#include <unordered_set>
+
+#include "base/mutex.h"
+#include "channel/channel.h"
+#include "ops/mount_state.h"
+
+namespace passthroughfs {
+
+// Tells the kernel what it should no longer believe, from a thread of its own that holds no lock:
+// dropping pages waits for requests that are being served, so no serving thread may do it.
+class Notifier final : public Invalidations {
+ public:
+  explicit Notifier(Channel& channel);
+  ~Notifier();  // ends the thread; what is queued is lost with the mount
+
+  void drop_pages(NodeId node) noexcept override;
+
+ private:
+  void run();
+
+  Channel& channel_;
+  Mutex mutex_;
+  ConditionVariable changed_;
+  std::deque<NodeId> queue_ PFS_GUARDED_BY(mutex_);
+  std::unordered_set<NodeId> queued_ PFS_GUARDED_BY(mutex_);
+  bool stopping_ PFS_GUARDED_BY(mutex_) = false;
+  std::thread thread_;
+};
+
+}  // namespace passthroughfs

@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <grp.h>
+#include <linux/audit.h>
+#include <linux/capability.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <array>
+#include <cstddef>
+
+#include "base/log.h"
+#include "session/session.h"
+#include "source/credentials.h"
+
+namespace passthroughfs {
+namespace {
+
+struct Capabilities {
+  std::array<__user_cap_data_struct, 2> data{};
+  __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
+
+  bool read() { return ::syscall(SYS_capget, &header, data.data()) == 0; }
+  bool write() { return ::syscall(SYS_capset, &header, data.data()) == 0; }
+  [[nodiscard]] bool has(unsigned capability) const {
+    return (data[capability / 32].effective & (1U << (capability % 32))) != 0;
+  }
+};
+
+// What serving needs: rights over files, acting as the caller, the mount itself, and the capability
+// that sets file capabilities. Not among them: CAP_SYS_RESOURCE, with which the daemon would write
+// into the blocks reserved for root and past quotas on behalf of anybody.
+constexpr std::array kNeeded{
+    CAP_CHOWN,  CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH, CAP_FOWNER,    CAP_FSETID, CAP_SETGID,
+    CAP_SETUID, CAP_LINUX_IMMUTABLE, CAP_SYS_ADMIN,    CAP_MKNOD,     CAP_LEASE,  CAP_SETFCAP,
+    CAP_MAC_OVERRIDE, CAP_SYS_PTRACE};
+
+void keep_needed_capabilities(Capabilities& caps) {
+  std::array<std::uint32_t, 2> keep{};
+  for (const int capability : kNeeded) {
+    keep[static_cast<std::size_t>(capability) / 32] |= 1U << (capability % 32);
+  }
+  for (std::size_t i = 0; i < caps.data.size(); ++i) {
+    caps.data[i].permitted &= keep[i];
+    caps.data[i].effective &= keep[i];
+    caps.data[i].inheritable = 0;
+  }
+  if (!caps.write()) log_warning("cannot drop capabilities: {}", Errno::last().to_string());
+}
+
+// No program is ever started from here on, so nothing that takes the daemon over can start one.
+void forbid_exec() {
+  if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) return;
+  std::array filter{
+      sock_filter BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
+      sock_filter BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_execve, 1, 0),
+      sock_filter BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_execveat, 0, 1),
+      sock_filter BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+      sock_filter BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+  };
+  const sock_fprog program{static_cast<unsigned short>(filter.size()), filter.data()};
+  if (::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program, 0, 0) != 0) {
+    log_info("no seccomp filter: {}", Errno::last().to_string());
+  }
+}
+
+}  // namespace
+
+void prepare_process() {
+  (void)::umask(0);
+  Capabilities caps;
+  if (::geteuid() == 0 && caps.read()) {
+    if (caps.has(CAP_SETUID) && caps.has(CAP_SETGID)) {
+      // Acting as a caller must not bring the daemon's own groups along.
+      if (::setgroups(0, nullptr) == 0) enable_impersonation();
+    }
+    keep_needed_capabilities(caps);
+  }
+  forbid_exec();
+}
+
+}  // namespace passthroughfs

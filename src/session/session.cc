@@ -1,0 +1,308 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "session/session.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <cstdio>
+#include <optional>
+
+#include "base/log.h"
+#include "channel/dev_fuse.h"
+#include "ops/mount_state.h"
+#include "session/negotiate.h"
+#include "session/notifier.h"
+#include "session/worker_pool.h"
+#include "source/sys.h"
+
+namespace passthroughfs {
+namespace {
+
+// Address space of the tables, not memory: 8 GiB and 512 MiB.
+constexpr std::uint32_t kMostInodes = 1U << 26;
+constexpr std::uint32_t kMostHandles = 1U << 22;
+
+// Up to the hard limit, which is the administrator's word; gives the limit in force.
+std::uint64_t raise_descriptor_limit() {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return 1024;
+  if (limit.rlim_cur < limit.rlim_max) {
+    rlimit raised{limit.rlim_max, limit.rlim_max};
+    if (::setrlimit(RLIMIT_NOFILE, &raised) == 0) limit = raised;
+  }
+  return limit.rlim_cur;
+}
+
+// File systems whose attributes another machine or daemon may have changed.
+bool is_remote(BorrowedFd fd) {
+  struct statfs fs;
+  if (::fstatfs(fd.get(), &fs) != 0) return true;
+  constexpr std::array<std::uint32_t, 9> kRemote{
+      0x6969U,      // NFS
+      0x65735546U,  // FUSE
+      0xff534d42U,  // CIFS
+      0xfe534d42U,  // SMB2
+      0x517bU,      // SMB
+      0x01021997U,  // 9p
+      0x00c36400U,  // Ceph
+      0x5346414fU,  // AFS
+      0x73757245U,  // Coda
+  };
+  return std::find(kRemote.begin(), kRemote.end(), static_cast<std::uint32_t>(fs.f_type)) !=
+         kRemote.end();
+}
+
+// The process of a thread, while that thread lives.
+std::uint32_t process_of(std::uint32_t thread) {
+  std::array<char, 256> text{};
+  UniqueFd fd(::open(fmt::format("/proc/{}/status", thread).c_str(), O_RDONLY | O_CLOEXEC));
+  if (!fd.valid()) return thread;
+  const ssize_t size = ::read(fd.get(), text.data(), text.size() - 1);
+  const std::string_view status(text.data(), size > 0 ? static_cast<std::size_t>(size) : 0);
+  constexpr std::string_view kKey = "\nTgid:\t";
+  const std::size_t at = status.find(kKey);
+  if (at == std::string_view::npos) return thread;
+  std::uint32_t process = thread;
+  (void)std::from_chars(status.data() + at + kKey.size(), status.data() + status.size(), process);
+  return process;
+}
+
+Validity validity_of(CacheMode mode) {
+  constexpr std::uint64_t kForEver = 10ULL * 365 * 24 * 3600;
+  switch (mode) {
+    case CacheMode::none:
+      return {0, 0, 0};
+    case CacheMode::forever:
+      return {kForEver, kForEver, kForEver};
+    case CacheMode::normal:
+    case CacheMode::coherent:
+      break;
+  }
+  return {1, 1, 0};
+}
+
+const char* cache_name(CacheMode mode) {
+  switch (mode) {
+    case CacheMode::none:
+      return "none";
+    case CacheMode::forever:
+      return "forever";
+    default:
+      return "normal";
+  }
+}
+
+// An inode whose last name is gone may still be open: its handle has a descriptor of it.
+Result<UniqueFd> reopen_from_handle(void* context, NodeId id) {
+  auto& state = *static_cast<MountState*>(context);
+  Result<UniqueFd> found = Err(ESTALE);
+  state.handles->for_each([&](std::uint64_t, const HandleRef& handle) {
+    if (handle->node == id && !found) found = state.source.reopen(handle.fd(), O_PATH);
+  });
+  return found;
+}
+
+class SessionImpl final : public Session {
+ public:
+  SessionImpl(const MountConfig& config, SourceTree source, std::uint64_t limit)
+      : state_(config, std::move(source), limit) {}
+  ~SessionImpl() override;
+
+  Result<void> prepare(std::string& message);
+  Result<void> start(UniqueFd device, std::string& message) override;
+  Result<void> wait() override;
+  [[nodiscard]] unsigned root_mode() const override { return S_IFDIR; }
+  [[nodiscard]] unsigned long source_mount_flags() const override;
+  [[nodiscard]] std::vector<HandleView> handles() const override;
+  [[nodiscard]] StatsView stats() const override;
+  [[nodiscard]] const MountConfig& config() const override { return state_.config; }
+
+ private:
+  Result<Negotiated> shake_hands(std::string& message);
+  void find_own_device();
+
+  // Destroyed from the bottom up: threads first, then the channel that they use, then the tables.
+  mutable MountState state_;
+  std::unique_ptr<Channel> channel_;
+  std::unique_ptr<Notifier> notifier_;
+  std::unique_ptr<WorkerPool> pool_;
+};
+
+SessionImpl::~SessionImpl() {
+  pool_.reset();
+  // Claims that still wait hold handles and replies to queues that are gone with the pool.
+  notifier_.reset();
+  state_.invalidations = nullptr;
+}
+
+Result<void> SessionImpl::prepare(std::string& message) {
+  auto inodes = InodeTable::create(state_.source, state_.budget, kMostInodes);
+  if (!inodes) {
+    message = "inode table: " + inodes.error().to_string();
+    return inodes.error();
+  }
+  state_.inodes = std::move(*inodes);
+  auto handles = HandleTable::create(*state_.inodes, kMostHandles);
+  if (!handles) {
+    message = "handle table: " + handles.error().to_string();
+    return handles.error();
+  }
+  state_.handles = std::move(*handles);
+  state_.inodes->set_orphan_finder(&reopen_from_handle, &state_);
+  state_.validity = validity_of(state_.config.cache);
+  state_.remote_source = is_remote(state_.source.root());
+  return ok();
+}
+
+// Answers INIT on a queue of its own before any worker exists, so that a failure here is the mount
+// command's error and not a mount that hangs.
+Result<Negotiated> SessionImpl::shake_hands(std::string& message) {
+  auto queue = channel_->open_queue(-1);
+  if (!queue) {
+    message = "no memory for request buffers: " + queue.error().to_string();
+    return queue.error();
+  }
+  for (;;) {
+    auto incoming = (*queue)->next();
+    if (!incoming) {
+      message = "the kernel ended the connection: " + incoming.error().to_string();
+      return incoming.error();
+    }
+    if (!incoming->has_value()) continue;
+    Incoming& first = **incoming;
+    if (first.request.opcode() != wire::Opcode::init) {
+      (void)first.reply.error(Err(EIO));
+      continue;
+    }
+    auto offer = wire::decode<wire::InitRequest>(first.request, wire::DecodeOptions{});
+    Result<Negotiated> settled = offer ? negotiate(*offer, state_.config) : offer.error();
+    if (!settled) {
+      message = "the kernel's FUSE protocol is not one that can be served: " +
+                settled.error().to_string();
+      (void)first.reply.error(settled.error());
+      return settled.error();
+    }
+    auto sent = first.reply.value(settled->reply);
+    if (!sent) {
+      message = "the kernel refused the INIT answer: " + sent.error().to_string();
+      return sent.error();
+    }
+    if (!settled->again) return settled;
+  }
+}
+
+void SessionImpl::find_own_device() {
+  struct statx st;
+  if (state_.config.mountpoint.empty() ||
+      ::statx(AT_FDCWD, state_.config.mountpoint.c_str(), AT_STATX_DONT_SYNC | AT_NO_AUTOMOUNT,
+              STATX_TYPE, &st) != 0) {
+    return;
+  }
+  const std::uint64_t device = device_number(st.stx_dev_major, st.stx_dev_minor);
+  // Somebody may have mounted over it, or it may not be visible from here: then the source's own
+  // device must not be taken for ours.
+  if (device != state_.source.root_device()) state_.own_device = device;
+}
+
+Result<void> SessionImpl::start(UniqueFd device, std::string& message) {
+  channel_ = make_dev_fuse_channel(std::move(device), state_.config.max_write);
+  const Negotiated settled = TRY(shake_hands(message));
+  find_own_device();
+  notifier_ = std::make_unique<Notifier>(*channel_);
+  state_.invalidations = notifier_.get();
+  pool_ = std::make_unique<WorkerPool>(*channel_,
+                                       ServeContext{state_, settled.decode, ::geteuid()},
+                                       state_.config.threads);
+  auto started = pool_->start();
+  if (!started) message = "cannot start threads: " + started.error().to_string();
+  return started;
+}
+
+Result<void> SessionImpl::wait() {
+  auto how = pool_->wait();
+  state_.locks.abandon();
+  return how;
+}
+
+unsigned long SessionImpl::source_mount_flags() const {
+  struct statvfs fs;
+  if (::fstatvfs(state_.source.root().get(), &fs) != 0) return 0;
+  return fs.f_flag;
+}
+
+std::vector<HandleView> SessionImpl::handles() const {
+  std::vector<HandleView> out;
+  state_.handles->for_each([&](std::uint64_t fh, const HandleRef& handle) {
+    HandleView view;
+    view.fh = fh;
+    view.nodeid = handle->node;
+    view.path = state_.source.path_of(handle.fd(), view.deleted);
+    view.directory = handle->kind == HandleKind::directory;
+    view.flags = handle->flags;
+    view.pid = process_of(handle->pid);
+    view.opened_sec = handle->opened_sec;
+    view.opened_nsec = handle->opened_nsec;
+    view.reads = handle->reads.load(std::memory_order_relaxed);
+    view.writes = handle->writes.load(std::memory_order_relaxed);
+    view.bytes_read = handle->bytes_read.load(std::memory_order_relaxed);
+    view.bytes_written = handle->bytes_written.load(std::memory_order_relaxed);
+    out.push_back(std::move(view));
+  });
+  return out;
+}
+
+StatsView SessionImpl::stats() const {
+  StatsView out;
+  if (pool_) {
+    std::array<OperationView, wire::kOpcodeCount> views{};
+    pool_->add_statistics(views);
+    for (std::size_t opcode = 0; opcode < views.size(); ++opcode) {
+      if (views[opcode].count == 0) continue;
+      views[opcode].opcode = static_cast<wire::Opcode>(opcode);
+      out.operations.push_back(views[opcode]);
+    }
+    out.workers = pool_->workers();
+    out.overflow_threads = pool_->overflow_threads();
+  }
+  out.inodes = state_.inodes->known();
+  out.inode_descriptors = state_.budget.held();
+  out.descriptor_limit = state_.budget.limit();
+  out.descriptor_budget = state_.budget.budget();
+  out.evictions = state_.inodes->evictions();
+  out.restores = state_.inodes->restores();
+  out.handles = state_.handles->open_count();
+  out.lock_waiters = state_.locks.waiting();
+  out.table_bytes = state_.inodes->memory_bytes() + state_.handles->memory_bytes();
+  out.transport = channel_ ? channel_->name() : "dev";
+  out.handles_mode = state_.config.handles == HandleMode::table ? "table" : "stateless";
+  out.io = "daemon";
+  if (state_.config.io == IoMode::automatic) {
+    out.io_reason = "kernel passthrough is not part of this version";
+  }
+  out.cache = cache_name(state_.config.cache);
+  if (state_.config.cache == CacheMode::coherent) {
+    out.notes.emplace_back("cache=coherent is not part of this version: serving with normal");
+  }
+  return out;
+}
+
+}  // namespace
+
+std::unique_ptr<Session> Session::create(const MountConfig& config, std::string& message) {
+  const std::uint64_t limit = raise_descriptor_limit();
+  auto source = SourceTree::open(config.source, message);
+  if (!source) return nullptr;
+  auto session = std::make_unique<SessionImpl>(config, std::move(*source), limit);
+  if (!session->prepare(message)) return nullptr;
+  return session;
+}
+
+}  // namespace passthroughfs

@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "session/worker.h"
+
+#include <new>
+
+#include "base/log.h"
+#include "ops/op_table.h"
+#include "session/worker_pool.h"
+#include "wire/dump.h"
+
+namespace passthroughfs {
+namespace {
+
+LogRateLimit g_exception_log(5);
+
+// With allow_root the kernel lets everybody in (it has no such option), so it is refused here.
+// Ending what was begun is always allowed.
+bool refused(const ServeContext& serve, const wire::Request& request) noexcept {
+  if (!serve.state.config.allow_root) return false;
+  const std::uint32_t uid = request.header.uid;
+  if (uid == 0 || uid == serve.owner) return false;
+  switch (request.opcode()) {
+    case wire::Opcode::forget:
+    case wire::Opcode::batch_forget:
+    case wire::Opcode::release:
+    case wire::Opcode::releasedir:
+    case wire::Opcode::flush:
+    case wire::Opcode::interrupt:
+    case wire::Opcode::destroy:
+      return false;
+    default:
+      return true;
+  }
+}
+
+}  // namespace
+
+void Worker::begin_blocking() noexcept {
+  set_state(State::blocked);
+  pool_.ensure_reader();
+}
+
+void Worker::end_blocking() noexcept { set_state(State::serving); }
+
+Result<void> Worker::send(std::uint64_t unique, int error, std::span<const ByteSpan> parts) {
+  if (unique == current_.load(std::memory_order_relaxed)) {
+    error_.store(error, std::memory_order_relaxed);
+  }
+  if (pool_.context().state.config.trace) {
+    std::size_t bytes = 0;
+    for (const ByteSpan& part : parts) bytes += part.size();
+    log_info("   unique={} {}", unique, wire::dump_reply(error, bytes));
+  }
+  return queue_->send(unique, error, parts);
+}
+
+bool Worker::mark_interrupted(std::uint64_t unique) noexcept {
+  if (current_.load() != unique) return false;
+  interrupted_.store(unique);
+  return true;
+}
+
+void Worker::serve(Incoming& incoming) noexcept {
+  const wire::Request& request = incoming.request;
+  const std::uint64_t begin = monotonic_ns();
+  error_.store(0, std::memory_order_relaxed);
+  current_.store(request.header.unique);
+  // Answers go through this worker, which counts them; the queue's own reply is not needed.
+  incoming.reply.none();
+  wire::Reply reply(*this, request.header.unique, request.header.opcode);
+  try {
+    if (pool_.context().state.config.trace) {
+      log_info("{}", wire::dump(request, pool_.context().decode));
+    }
+    dispatch(request, std::move(reply));
+  } catch (const std::exception& exception) {
+    // The reply is answered already: with EIO by its destructor if nothing else came first.
+    if (g_exception_log.allow()) {
+      log_error("{} failed: {}", wire::opcode_name(request.opcode()), exception.what());
+    }
+  }
+  current_.store(0);
+  served_.store(served_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+  statistics_.record(request.header.opcode, error_.load(std::memory_order_relaxed) != 0,
+                     monotonic_ns() - begin);
+}
+
+void Worker::dispatch(const wire::Request& request, wire::Reply reply) {
+  ServeContext& serve = pool_.context();
+  if (request.opcode() == wire::Opcode::interrupt) {
+    auto interrupt = wire::decode<wire::InterruptRequest>(request, serve.decode);
+    if (interrupt && !pool_.interrupt(interrupt->unique)) {
+      // Not seen yet, or answered meanwhile: the kernel sends it again only in the first case.
+      (void)reply.error(Err(EAGAIN));
+    } else {
+      reply.none();
+    }
+    return;
+  }
+  const Operation* operation = find_operation(request.header.opcode);
+  if (operation == nullptr || operation->declined) {
+    (void)reply.error(Err(ENOSYS));
+    return;
+  }
+  if (operation->handler == nullptr) {
+    (void)reply.error(Err(EIO));  // a second INIT: a broken peer
+    return;
+  }
+  if (refused(serve, request)) {
+    (void)reply.error(Err(EACCES));
+    return;
+  }
+  OpContext context(serve.state, request, serve.decode, queue_->reply_buffer(), *this);
+  operation->handler(context, std::move(reply));
+  if (request.opcode() == wire::Opcode::setlkw && serve.state.locks.waiting() != 0) {
+    pool_.poke();
+  }
+}
+
+}  // namespace passthroughfs

@@ -1,0 +1,369 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "table/lock_table.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+
+#include <algorithm>
+#include <limits>
+
+namespace passthroughfs {
+namespace {
+
+constexpr std::uint64_t kToEnd = static_cast<std::uint64_t>(std::numeric_limits<off_t>::max());
+
+struct flock to_native(const wire::FileLock& lock) noexcept {
+  struct flock out {};
+  out.l_type = static_cast<short>(lock.type);
+  out.l_whence = SEEK_SET;
+  out.l_start = static_cast<off_t>(lock.start);
+  out.l_len = lock.end >= kToEnd ? 0 : static_cast<off_t>(lock.end - lock.start + 1);
+  return out;
+}
+
+bool overlaps(std::uint64_t a_start, std::uint64_t a_end, const wire::FileLock& b) noexcept {
+  return a_start <= b.end && b.start <= a_end;
+}
+
+// What fcntl says when somebody else holds the lock differs between systems; the kernel's client
+// expects EAGAIN.
+Result<void> lock_result(int returned) noexcept {
+  if (returned == 0) return ok();
+  if (errno == EACCES || errno == EWOULDBLOCK) return Err(EAGAIN);
+  return Errno::last();
+}
+
+}  // namespace
+
+LockTable::~LockTable() { abandon(); }
+
+Result<void> LockTable::try_flock(const LockClaim& claim, const HandleRef& handle) noexcept {
+  int operation = LOCK_UN;
+  if (claim.lock.type == F_RDLCK) operation = LOCK_SH;
+  if (claim.lock.type == F_WRLCK) operation = LOCK_EX;
+  if (claim.lock.type != F_UNLCK) handle->flocked.store(1, std::memory_order_relaxed);
+  return lock_result(::flock(handle.fd().get(), operation | LOCK_NB));
+}
+
+Result<void> LockTable::try_posix(Node& node, const LockClaim& claim, const HandleRef& handle,
+                                  const SourceTree* source) {
+  auto found = node.owners.find(claim.owner);
+  if (found == node.owners.end()) {
+    if (claim.lock.type == F_UNLCK) return ok();
+    if (source == nullptr) return Err(EBADF);
+    // One description for both kinds of lock, because read and write locks of one owner must not
+    // exclude each other. Where the daemon may not open for both, the client could not either.
+    auto fd = source->reopen(handle.fd(), O_RDWR);
+    if (!fd) fd = source->reopen(handle.fd(), static_cast<int>(handle->flags) & O_ACCMODE);
+    if (!fd) return fd.error();
+    found = node.owners.emplace(claim.owner, Owner{}).first;
+    found->second.fd = std::move(*fd);
+  }
+  Owner& owner = found->second;
+  owner.fh = claim.fh;
+  struct flock native = to_native(claim.lock);
+  auto done = lock_result(::fcntl(owner.fd.get(), F_OFD_SETLK, &native));
+  if (done) note_range(owner, claim.lock);
+  if (owner.ranges.empty() && owner.waiting == 0) node.owners.erase(found);
+  return done;
+}
+
+// Keeps the list of ranges as POSIX defines it: a new lock replaces what it covers.
+void LockTable::note_range(Owner& owner, const wire::FileLock& lock) {
+  std::vector<Range> kept;
+  kept.reserve(owner.ranges.size() + 2);
+  for (const Range& range : owner.ranges) {
+    if (!overlaps(range.start, range.end, lock)) {
+      kept.push_back(range);
+      continue;
+    }
+    if (range.start < lock.start) {
+      kept.push_back({range.start, lock.start - 1, range.type, range.pid});
+    }
+    if (range.end > lock.end) kept.push_back({lock.end + 1, range.end, range.type, range.pid});
+  }
+  if (lock.type != F_UNLCK) kept.push_back({lock.start, lock.end, lock.type, lock.pid});
+  owner.ranges.swap(kept);
+}
+
+std::vector<std::uint64_t> LockTable::blockers(const Node& node, const LockClaim& claim) {
+  std::vector<std::uint64_t> out;
+  for (const auto& [id, owner] : node.owners) {
+    if (id == claim.owner) continue;
+    const bool conflict =
+        std::any_of(owner.ranges.begin(), owner.ranges.end(), [&](const Range& range) {
+          return overlaps(range.start, range.end, claim.lock) &&
+                 (range.type == F_WRLCK || claim.lock.type == F_WRLCK);
+        });
+    if (conflict) out.push_back(id);
+  }
+  return out;
+}
+
+// Whether one of those who block the owner waits, in the end, for the owner itself.
+bool LockTable::would_deadlock(std::uint64_t owner, const std::vector<std::uint64_t>& blocked_by) {
+  std::vector<std::uint64_t> open = blocked_by;
+  std::vector<std::uint64_t> seen;
+  while (!open.empty()) {
+    const std::uint64_t next = open.back();
+    open.pop_back();
+    if (next == owner) return true;
+    if (std::find(seen.begin(), seen.end(), next) != seen.end()) continue;
+    seen.push_back(next);
+    for (const auto& [unique, wait] : waits_) {
+      if (wait.owner == next) {
+        open.insert(open.end(), wait.blocked_by.begin(), wait.blocked_by.end());
+      }
+    }
+  }
+  return false;
+}
+
+Result<wire::FileLock> LockTable::test(const LockClaim& claim, const HandleRef& handle) {
+  Stripe& stripe = stripe_of(claim.node);
+  MutexLock lock(stripe.mutex);
+  const auto node = stripe.nodes.find(claim.node);
+  BorrowedFd fd = handle.fd();
+  if (node != stripe.nodes.end()) {
+    const auto own = node->second.owners.find(claim.owner);
+    if (own != node->second.owners.end()) fd = own->second.fd.borrow();
+  }
+  struct flock native = to_native(claim.lock);
+  if (::fcntl(fd.get(), F_OFD_GETLK, &native) < 0) return Errno::last();
+  wire::FileLock out = claim.lock;
+  out.type = static_cast<std::uint32_t>(native.l_type);
+  if (native.l_type == F_UNLCK) return out;
+  out.start = static_cast<std::uint64_t>(native.l_start);
+  out.end = native.l_len == 0 ? kToEnd
+                              : static_cast<std::uint64_t>(native.l_start + native.l_len - 1);
+  // Locks of open file descriptions have no pid; ours are known by their ranges.
+  out.pid = native.l_pid > 0 ? static_cast<std::uint32_t>(native.l_pid) : 0;
+  if (native.l_pid <= 0 && node != stripe.nodes.end()) {
+    for (const auto& [id, owner] : node->second.owners) {
+      for (const Range& range : owner.ranges) {
+        if (id != claim.owner && overlaps(range.start, range.end, out)) out.pid = range.pid;
+      }
+    }
+  }
+  return out;
+}
+
+Result<void> LockTable::set(const LockClaim& claim, const HandleRef& handle,
+                            const SourceTree& source) {
+  std::vector<Answer> answers;
+  Result<void> done;
+  {
+    Stripe& stripe = stripe_of(claim.node);
+    MutexLock lock(stripe.mutex);
+    auto [at, added] = stripe.nodes.try_emplace(claim.node);
+    if (added) nodes_.fetch_add(1, std::memory_order_relaxed);
+    Node& node = at->second;
+    done = claim.flock ? try_flock(claim, handle) : try_posix(node, claim, handle, &source);
+    // Unlocking and downgrading let others in; so does a failed flock conversion, which loses what
+    // it had.
+    if (!node.waiters.empty()) retry(node, answers);
+    erase_if_idle(stripe, claim.node);
+  }
+  send(answers);
+  return done;
+}
+
+void LockTable::set_or_wait(const LockClaim& claim, HandleRef handle, const SourceTree& source,
+                            wire::Reply reply, const std::function<bool()>& interrupted) {
+  const std::uint64_t unique = reply.unique() & ~wire::kUniqueResend;
+  std::vector<Answer> answers;
+  {
+    Stripe& stripe = stripe_of(claim.node);
+    MutexLock lock(stripe.mutex);
+    auto [at, added] = stripe.nodes.try_emplace(claim.node);
+    if (added) nodes_.fetch_add(1, std::memory_order_relaxed);
+    Node& node = at->second;
+    auto done = claim.flock ? try_flock(claim, handle) : try_posix(node, claim, handle, &source);
+    int error = done ? 0 : done.error().value();
+    if (error == EAGAIN) {
+      std::vector<std::uint64_t> blocked_by;
+      if (!claim.flock) blocked_by = blockers(node, claim);
+      MutexLock graph(graph_mutex_);
+      if (!claim.flock && would_deadlock(claim.owner, blocked_by)) {
+        error = EDEADLK;
+      } else {
+        waits_[unique] = Wait{claim.node, claim.flock ? 0 : claim.owner, std::move(blocked_by)};
+        if (!claim.flock) {
+          // Its descriptor has to outlive a FLUSH of the same owner while it waits.
+          auto own = node.owners.find(claim.owner);
+          if (own == node.owners.end()) {
+            auto fd = source.reopen(handle.fd(), O_RDWR);
+            if (!fd) {
+              fd = source.reopen(handle.fd(), static_cast<int>(handle->flags) & O_ACCMODE);
+            }
+            own = node.owners.emplace(claim.owner, Owner{}).first;
+            if (fd) own->second.fd = std::move(*fd);
+          }
+          ++own->second.waiting;
+        }
+        node.waiters.push_back(Waiter{claim, std::move(handle), std::move(reply), unique});
+        waiting_.fetch_add(1, std::memory_order_relaxed);
+      }
+    }
+    if (reply.pending()) answers.push_back({std::move(reply), error});
+    if (!node.waiters.empty()) retry(node, answers);
+    erase_if_idle(stripe, claim.node);
+  }
+  send(answers);
+  if (interrupted()) (void)interrupt(unique);
+}
+
+void LockTable::retry(Node& node, std::vector<Answer>& answers) {
+  for (auto at = node.waiters.begin(); at != node.waiters.end();) {
+    Waiter& waiter = *at;
+    auto done = waiter.claim.flock ? try_flock(waiter.claim, waiter.handle)
+                                   : try_posix(node, waiter.claim, waiter.handle, nullptr);
+    if (!done && done.error() == EAGAIN) {
+      if (!waiter.claim.flock) {
+        MutexLock graph(graph_mutex_);
+        waits_[waiter.unique].blocked_by = blockers(node, waiter.claim);
+      }
+      ++at;
+      continue;
+    }
+    unpark(node, waiter);
+    answers.push_back({std::move(waiter.reply), done ? 0 : done.error().value()});
+    at = node.waiters.erase(at);
+  }
+}
+
+void LockTable::unpark(Node& node, const Waiter& waiter) {
+  {
+    MutexLock graph(graph_mutex_);
+    waits_.erase(waiter.unique);
+  }
+  waiting_.fetch_sub(1, std::memory_order_relaxed);
+  if (waiter.claim.flock) return;
+  const auto own = node.owners.find(waiter.claim.owner);
+  if (own == node.owners.end()) return;
+  if (--own->second.waiting == 0 && own->second.ranges.empty()) node.owners.erase(own);
+}
+
+bool LockTable::interrupt(std::uint64_t unique) {
+  NodeId id = 0;
+  {
+    MutexLock graph(graph_mutex_);
+    const auto wait = waits_.find(unique);
+    if (wait == waits_.end()) return false;
+    id = wait->second.node;
+  }
+  std::vector<Answer> answers;
+  {
+    Stripe& stripe = stripe_of(id);
+    MutexLock lock(stripe.mutex);
+    const auto node = stripe.nodes.find(id);
+    if (node == stripe.nodes.end()) return false;
+    auto& waiters = node->second.waiters;
+    const auto at = std::find_if(waiters.begin(), waiters.end(),
+                                 [&](const Waiter& waiter) { return waiter.unique == unique; });
+    if (at == waiters.end()) return false;
+    unpark(node->second, *at);
+    answers.push_back({std::move(at->reply), EINTR});
+    waiters.erase(at);
+    erase_if_idle(stripe, id);
+  }
+  send(answers);
+  return true;
+}
+
+void LockTable::drop_owner(NodeId id, std::uint64_t owner) {
+  if (nodes_.load(std::memory_order_acquire) == 0) return;
+  std::vector<Answer> answers;
+  {
+    Stripe& stripe = stripe_of(id);
+    MutexLock lock(stripe.mutex);
+    const auto node = stripe.nodes.find(id);
+    if (node == stripe.nodes.end()) return;
+    const auto own = node->second.owners.find(owner);
+    if (own == node->second.owners.end()) return;
+    if (own->second.waiting == 0) {
+      node->second.owners.erase(own);  // closing its description drops all its locks
+    } else {
+      struct flock all {};
+      all.l_type = F_UNLCK;
+      all.l_whence = SEEK_SET;
+      (void)::fcntl(own->second.fd.get(), F_OFD_SETLK, &all);
+      own->second.ranges.clear();
+    }
+    retry(node->second, answers);
+    erase_if_idle(stripe, id);
+  }
+  send(answers);
+}
+
+void LockTable::drop_handle(NodeId id, std::uint64_t fh) {
+  if (nodes_.load(std::memory_order_acquire) == 0) return;
+  std::vector<Answer> answers;
+  {
+    Stripe& stripe = stripe_of(id);
+    MutexLock lock(stripe.mutex);
+    const auto node = stripe.nodes.find(id);
+    if (node == stripe.nodes.end()) return;
+    for (auto own = node->second.owners.begin(); own != node->second.owners.end();) {
+      // Processes lost theirs at FLUSH; what is left belongs to the open file description itself,
+      // for whose locks the kernel sends no unlock at its end.
+      const bool gone = own->second.fh == fh && own->second.waiting == 0;
+      own = gone ? node->second.owners.erase(own) : std::next(own);
+    }
+    retry(node->second, answers);
+    erase_if_idle(stripe, id);
+  }
+  send(answers);
+}
+
+void LockTable::poll() {
+  for (Stripe& stripe : stripes_) {
+    std::vector<Answer> answers;
+    {
+      MutexLock lock(stripe.mutex);
+      for (auto at = stripe.nodes.begin(); at != stripe.nodes.end();) {
+        const NodeId id = at->first;
+        Node& node = (at++)->second;
+        if (!node.waiters.empty()) retry(node, answers);
+        erase_if_idle(stripe, id);
+      }
+    }
+    send(answers);
+  }
+}
+
+void LockTable::erase_if_idle(Stripe& stripe, NodeId id) {
+  const auto node = stripe.nodes.find(id);
+  if (node == stripe.nodes.end() || !node->second.owners.empty() || !node->second.waiters.empty()) {
+    return;
+  }
+  stripe.nodes.erase(node);
+  nodes_.fetch_sub(1, std::memory_order_relaxed);
+}
+
+void LockTable::send(std::vector<Answer>& answers) {
+  for (Answer& answer : answers) {
+    // A client that was killed while it waited has taken its request back; its locks go with it.
+    if (answer.error == 0) {
+      (void)answer.reply.ok();
+    } else {
+      (void)answer.reply.error(Errno(answer.error));
+    }
+  }
+}
+
+void LockTable::abandon() {
+  for (Stripe& stripe : stripes_) {
+    MutexLock lock(stripe.mutex);
+    for (auto& [id, node] : stripe.nodes) {
+      for (Waiter& waiter : node.waiters) waiter.reply.none();
+    }
+    stripe.nodes.clear();
+  }
+  nodes_.store(0);
+  waiting_.store(0);
+  MutexLock graph(graph_mutex_);
+  waits_.clear();
+}
+
+}  // namespace passthroughfs

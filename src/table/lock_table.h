@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <list>
+#include <map>
+#include <unordered_map>
+#include <vector>
+
+#include "base/fd.h"
+#include "base/mutex.h"
+#include "base/result.h"
+#include "source/source_tree.h"
+#include "table/handle_table.h"
+#include "wire/abi.h"
+#include "wire/reply.h"
+
+namespace passthroughfs {
+
+// One lock request, as the kernel sends it.
+struct LockClaim {
+  NodeId node = 0;
+  std::uint64_t fh = 0;
+  std::uint64_t owner = 0;  // the kernel's name for the process (POSIX) or open file (OFD, flock)
+  wire::FileLock lock{};    // end is inclusive; type F_RDLCK, F_WRLCK, F_UNLCK; the caller's pid
+  bool flock = false;
+};
+
+// File locks, held on the source so that those who work there directly see them too.
+//
+// POSIX locks: each owner has, per inode, a descriptor of its own whose open file description holds
+// its locks (F_OFD_SETLK), so owners exclude each other as processes do. flock: on the handle's
+// descriptor, which is the client's open file description one to one.
+//
+// A claim that has to wait is parked here with its reply and occupies no thread. It is tried again
+// whenever a lock of that inode changes through the mount, and by poll() for locks that somebody
+// holds on the source. POSIX waits that would form a circle fail with EDEADLK.
+//
+// Thread-safe. The mutex of a stripe of nodes is held over the (non-blocking) lock calls, that of
+// the wait graph inside it; answers are sent after both are released.
+class LockTable {
+ public:
+  LockTable() = default;
+  ~LockTable();
+
+  // GETLK: the first conflicting lock, or type F_UNLCK.
+  Result<wire::FileLock> test(const LockClaim& claim, const HandleRef& handle);
+
+  // SETLK. EAGAIN: somebody else has it. EBADF, EINVAL, ENOLCK from the source.
+  Result<void> set(const LockClaim& claim, const HandleRef& handle, const SourceTree& source);
+
+  // SETLKW: answers now or later. `interrupted` says whether INTERRUPT for this request came before
+  // it was parked.
+  void set_or_wait(const LockClaim& claim, HandleRef handle, const SourceTree& source,
+                   wire::Reply reply, const std::function<bool()>& interrupted);
+
+  // INTERRUPT: ends the wait of that request with EINTR. False: it does not wait here.
+  bool interrupt(std::uint64_t unique);
+
+  // FLUSH: the owner has closed a descriptor of the file and loses its POSIX locks.
+  void drop_owner(NodeId node, std::uint64_t owner);
+  // RELEASE: locks that were taken through this handle end with it.
+  void drop_handle(NodeId node, std::uint64_t fh);
+
+  // Tries every parked claim again. Called every few milliseconds while waiting() is not 0.
+  void poll();
+  [[nodiscard]] std::uint64_t waiting() const noexcept {
+    return waiting_.load(std::memory_order_relaxed);
+  }
+
+  // The mount is gone: forgets parked claims without an answer.
+  void abandon();
+
+ private:
+  static constexpr std::size_t kStripes = 64;
+
+  struct Range {
+    std::uint64_t start, end;
+    std::uint32_t type, pid;
+  };
+  struct Owner {
+    UniqueFd fd;
+    std::uint64_t fh = 0;
+    unsigned waiting = 0;
+    std::vector<Range> ranges;  // what fd holds; also in /proc/self/fdinfo, should it be lost
+  };
+  struct Waiter {
+    LockClaim claim;
+    HandleRef handle;
+    wire::Reply reply;
+    std::uint64_t unique;
+  };
+  struct Node {
+    std::map<std::uint64_t, Owner> owners;
+    std::list<Waiter> waiters;  // in the order of arrival
+  };
+  struct Stripe {
+    Mutex mutex;
+    std::unordered_map<NodeId, Node> nodes PFS_GUARDED_BY(mutex);
+  };
+  struct Answer {
+    wire::Reply reply;
+    int error;
+  };
+
+  Stripe& stripe_of(NodeId node) noexcept { return stripes_[(node * 0x9e3779b97f4a7c15ULL) >> 58]; }
+  static Result<void> try_flock(const LockClaim& claim, const HandleRef& handle) noexcept;
+  Result<void> try_posix(Node& node, const LockClaim& claim, const HandleRef& handle,
+                         const SourceTree* source);
+  static void note_range(Owner& owner, const wire::FileLock& lock);
+  static std::vector<std::uint64_t> blockers(const Node& node, const LockClaim& claim);
+  bool would_deadlock(std::uint64_t owner, const std::vector<std::uint64_t>& blocked_by)
+      PFS_REQUIRES(graph_mutex_);
+  void retry(Node& node, std::vector<Answer>& answers);
+  void unpark(Node& node, const Waiter& waiter) PFS_EXCLUDES(graph_mutex_);
+  void erase_if_idle(Stripe& stripe, NodeId id) PFS_REQUIRES(stripe.mutex);
+  static void send(std::vector<Answer>& answers);
+
+  std::array<Stripe, kStripes> stripes_;
+  std::atomic<std::uint64_t> waiting_{0};
+  std::atomic<std::uint64_t> nodes_{0};  // with any lock or waiter; 0 lets closes skip all of this
+
+  Mutex graph_mutex_;
+  struct Wait {
+    NodeId node;
+    std::uint64_t owner;
+    std::vector<std::uint64_t> blocked_by;  // owners; empty: only by somebody on the source
+  };
+  std::unordered_map<std::uint64_t, Wait> waits_ PFS_GUARDED_BY(graph_mutex_);  // by unique
+};
+
+}  // namespace passthroughfs
