@@ -1,0 +1,481 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// From the command line to the end: exit codes, messages, signals, options, and nothing left over.
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <string>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "base/fd.h"
+#include "support/mount_fixture.h"
+
+namespace passthroughfs::test {
+namespace {
+
+// The processes whose command line has `text` in it.
+std::vector<pid_t> processes_with(const std::string& text) {
+  std::vector<pid_t> found;
+  for (const auto& entry : std::filesystem::directory_iterator("/proc")) {
+    const std::string name = entry.path().filename();
+    if (name.find_first_not_of("0123456789") == std::string::npos &&
+        read_all("/proc/" + name + "/cmdline").find(text) != std::string::npos) {
+      found.push_back(std::stoi(name));
+    }
+  }
+  return found;
+}
+
+std::string mount_line(const std::string& path) {
+  std::ifstream mounts("/proc/self/mountinfo");
+  for (std::string line; std::getline(mounts, line);) {
+    if (line.find(" " + path + " ") != std::string::npos) {
+      return line;
+    }
+  }
+  return "";
+}
+
+// Runs the program itself, on a tree with the directories `source` and `mnt`.
+class CommandTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    PFS_NEEDS_DAEMON();
+    source_ = tree_.make_dir("source");
+    mnt_ = tree_.make_dir("mnt");
+    tree_.make_dir("run");
+    tree_.make_dir("state");
+    write_file(source_ + "/f", "content");
+  }
+  void TearDown() override {
+    // Whatever a failed test left running: it has our tree in its command line.
+    while (!mnt_.empty() && umount2(mnt_.c_str(), MNT_DETACH) == 0) {
+    }
+    if (!wait_until([&] { return processes_with(tree_.path()).empty(); })) {
+      ADD_FAILURE() << "the daemon is still there";
+      for (const pid_t pid : processes_with(tree_.path())) {
+        kill(pid, SIGKILL);
+      }
+    }
+  }
+  ProgramResult run(std::vector<std::string> arguments) const {
+    arguments.insert(arguments.begin(), program_path());
+    return run_program(arguments, {"XDG_RUNTIME_DIR=" + tree_ / "run",
+                                   "XDG_STATE_HOME=" + tree_ / "state"});
+  }
+  bool mounted() const { return !mount_line(mnt_).empty(); }
+
+  // One line on stderr with `says` in it, nothing on stdout, nothing mounted.
+  void expect_refusal(const ProgramResult& result, const std::string& says) const {
+    EXPECT_GT(result.exit_code, 0);
+    EXPECT_EQ(std::count(result.err.begin(), result.err.end(), '\n'), 1) << result.err;
+    EXPECT_NE(result.err.find(says), std::string::npos)
+        << "'" << says << "' is not in: " << result.err;
+    EXPECT_EQ(result.out, "");
+    EXPECT_FALSE(mounted());
+  }
+
+  TempTree tree_;
+  std::string source_, mnt_;
+};
+
+TEST_F(CommandTest, SaysWhatIsWrongWithTheArguments) {
+  write_file(tree_ / "file", "");
+  make_dir(source_ + "/inside");
+  expect_refusal(run({tree_ / "none", mnt_}), tree_ / "none");
+  expect_refusal(run({tree_ / "file", mnt_}), "not a directory");
+  expect_refusal(run({source_, tree_ / "none"}), tree_ / "none");
+  expect_refusal(run({source_, tree_ / "file"}), "not a directory");
+  expect_refusal(run({source_, source_ + "/inside"}), "inside");
+  expect_refusal(run({source_}), "MOUNTPOINT");
+  expect_refusal(run({}), "SOURCE");
+  expect_refusal(run({source_, mnt_, "extra"}), "extra");
+  expect_refusal(run({source_, mnt_, "-f", "-o", "alow_other"}), "allow_other");
+  expect_refusal(run({source_, mnt_, "--handels=table"}), "handles");
+  expect_refusal(run({source_, mnt_, "-o", "handles=tabel"}), "stateless");
+  expect_refusal(run({source_, mnt_, "-o", "cache"}), "cache");
+  expect_refusal(run({source_, mnt_, "-o", "threads=many"}), "threads");
+  expect_refusal(run({source_, mnt_, "-o", "ro=1"}), "ro");
+  expect_refusal(run({source_, mnt_, "-x"}), "-x");
+}
+
+TEST_F(CommandTest, RefusalsAreTheSameInTheForeground) {
+  expect_refusal(run({tree_ / "none", mnt_, "-f"}), tree_ / "none");
+  expect_refusal(run({source_, tree_ / "none", "-f"}), tree_ / "none");
+  expect_refusal(run({source_, mnt_, "-f", "-o", "rw,nonsense"}), "nonsense");
+}
+
+TEST_F(CommandTest, HelpAndVersion) {
+  for (const char* option : {"--help", "-h", "--version"}) {
+    const ProgramResult result = run({option});
+    EXPECT_EQ(result.exit_code, 0);
+    EXPECT_NE(result.out, "");
+    EXPECT_EQ(result.err, "");
+  }
+  EXPECT_NE(run({"mount", "--help"}).out.find("allow_other"), std::string::npos);
+}
+
+TEST_F(CommandTest, DaemonServesWhenTheCommandReturns) {
+  const ProgramResult result = run({source_, mnt_});
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_EQ(result.out + result.err, "");
+  EXPECT_TRUE(mounted());
+  EXPECT_EQ(read_file(mnt_ + "/f"), "content");
+  const std::vector<pid_t> daemons = processes_with(mnt_);
+  ASSERT_FALSE(daemons.empty());
+  for (const pid_t pid : daemons) {
+    EXPECT_NE(getsid(pid), getsid(0)) << "the daemon stays in our session";
+    EXPECT_EQ(std::filesystem::read_symlink("/proc/" + std::to_string(pid) + "/cwd"), "/");
+    EXPECT_EQ(std::filesystem::read_symlink("/proc/" + std::to_string(pid) + "/fd/0"),
+              "/dev/null");
+  }
+  const ProgramResult unmounted = run({"umount", mnt_});
+  EXPECT_EQ(unmounted.exit_code, 0) << unmounted.err;
+  EXPECT_EQ(unmounted.out + unmounted.err, "");
+  EXPECT_FALSE(mounted());
+  EXPECT_TRUE(wait_until([&] { return processes_with(mnt_).empty(); }));
+}
+
+TEST_F(CommandTest, TheWordMountChangesNothing) {
+  ASSERT_EQ(run({"mount", source_, mnt_}).exit_code, 0);
+  EXPECT_EQ(read_file(mnt_ + "/f"), "content");
+  EXPECT_EQ(umount2(mnt_.c_str(), 0), 0);
+}
+
+TEST_F(CommandTest, OptionsWorkInBothSpellings) {
+  for (const std::vector<std::string>& options : std::vector<std::vector<std::string>>{
+           {"-o", "ro,fsname=some name,subtype=other"},
+           {"--ro", "--fsname=some name", "--subtype=other"},
+           {"-oro", "-o", "fsname=some name", "--subtype", "other"}}) {
+    std::vector<std::string> arguments = {source_, mnt_};
+    arguments.insert(arguments.end(), options.begin(), options.end());
+    const ProgramResult result = run(arguments);
+    ASSERT_EQ(result.exit_code, 0) << result.err;
+    EXPECT_NE(mount_line(mnt_).find("fuse.other some\\040name"), std::string::npos)
+        << mount_line(mnt_);
+    EXPECT_EQ(mkdir((mnt_ + "/d").c_str(), 0755), -1);
+    EXPECT_EQ(errno, EROFS);
+    EXPECT_EQ(umount2(mnt_.c_str(), 0), 0);
+    EXPECT_TRUE(wait_until([&] { return processes_with(mnt_).empty(); }));
+  }
+}
+
+TEST_F(CommandTest, BusyMountPoint) {
+  ASSERT_EQ(run({source_, mnt_}).exit_code, 0);
+  const ProgramResult again = run({source_, mnt_});
+  EXPECT_GT(again.exit_code, 0);
+  EXPECT_NE(again.err.find("busy"), std::string::npos) << again.err;
+  EXPECT_EQ(read_file(mnt_ + "/f"), "content");
+  // And it may not be unmounted while in use.
+  const UniqueFd fd(open((mnt_ + "/f").c_str(), O_RDONLY | O_CLOEXEC));
+  const ProgramResult busy = run({"umount", mnt_});
+  EXPECT_GT(busy.exit_code, 0);
+  EXPECT_NE(busy.err.find("busy"), std::string::npos) << busy.err;
+  EXPECT_TRUE(mounted());
+}
+
+TEST_F(CommandTest, UmountOfWhatIsNotMounted) {
+  expect_refusal(run({"umount", mnt_}), mnt_);
+  expect_refusal(run({"umount", tree_ / "none"}), tree_ / "none");
+  expect_refusal(run({"umount"}), "MOUNTPOINT");
+}
+
+TEST_F(CommandTest, RelativeAndOddPaths) {
+  const std::string odd = tree_.make_dir("so urce,=\\\"x");
+  const std::string odd_mnt = tree_.make_dir("m nt,\\x");
+  write_file(odd + "/f", "odd");
+  const ProgramResult result = run({odd, odd_mnt});
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_EQ(read_file(odd_mnt + "/f"), "odd");
+  EXPECT_EQ(run({"umount", odd_mnt}).exit_code, 0);
+
+  in_child([&] {
+    ASSERT_EQ(chdir(tree_.path().c_str()), 0);
+    const ProgramResult relative = run({"source", "./mnt/"});
+    EXPECT_EQ(relative.exit_code, 0) << relative.err;
+    EXPECT_EQ(read_file("mnt/f"), "content");
+    EXPECT_EQ(run({"umount", "mnt"}).exit_code, 0);
+  });
+  EXPECT_TRUE(wait_until([&] { return processes_with("./mnt/").empty(); }));
+}
+
+TEST_F(CommandTest, SourceMayBeCoveredByItsOwnMount) {
+  const ProgramResult result = run({source_, source_});
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_EQ(read_file(source_ + "/f"), "content");
+  write_file(source_ + "/new", "through");
+  EXPECT_EQ(umount2(source_.c_str(), 0), 0);
+  EXPECT_EQ(read_file(source_ + "/new"), "through");
+}
+
+TEST_F(CommandTest, MountPointInsideTheSourceByAnotherName) {
+  make_dir(source_ + "/inside");
+  ASSERT_EQ(symlink((source_ + "/inside").c_str(), (tree_ / "link").c_str()), 0);
+  expect_refusal(run({source_, tree_ / "link"}), "inside");
+  if (geteuid() == 0) {
+    const std::string bound = tree_.make_dir("bound");
+    ASSERT_EQ(mount(source_.c_str(), bound.c_str(), nullptr, MS_BIND, nullptr), 0);
+    expect_refusal(run({source_, bound + "/inside"}), "inside");
+    expect_refusal(run({bound, source_ + "/inside"}), "inside");
+  }
+}
+
+TEST_F(CommandTest, LogGoesToTheFile) {
+  ASSERT_EQ(run({source_, mnt_, "--log=" + tree_ / "log"}).exit_code, 0);
+  EXPECT_TRUE(wait_until([&] { return read_all(tree_ / "log").find(mnt_) != std::string::npos; }));
+  EXPECT_EQ(umount2(mnt_.c_str(), 0), 0);
+  const ProgramResult bad = run({source_, mnt_, "--log=" + tree_ / "none/log"});
+  expect_refusal(bad, "none/log");
+}
+
+TEST_F(CommandTest, DeadDaemonIsNamedAndCleanedUp) {
+  ASSERT_EQ(run({source_, mnt_, "-o", "recover=off"}).exit_code, 0);
+  for (const pid_t pid : processes_with(mnt_)) {
+    ASSERT_EQ(kill(pid, SIGKILL), 0);
+  }
+  ASSERT_TRUE(wait_until([&] { return processes_with(mnt_).empty(); }));
+  EXPECT_EQ(access((mnt_ + "/f").c_str(), F_OK), -1);
+  EXPECT_EQ(errno, ENOTCONN);
+  const ProgramResult again = run({source_, mnt_});
+  EXPECT_GT(again.exit_code, 0);
+  EXPECT_NE(again.err.find("died"), std::string::npos) << again.err;
+  const ProgramResult cleaned = run({"umount", mnt_});
+  EXPECT_EQ(cleaned.exit_code, 0) << cleaned.err;
+  EXPECT_FALSE(mounted());
+  EXPECT_EQ(run({source_, mnt_}).exit_code, 0);
+  EXPECT_EQ(read_file(mnt_ + "/f"), "content");
+}
+
+TEST_F(CommandTest, OrdinaryUserMountsThroughFusermount) {
+  PFS_NEEDS_ROOT();
+  if (!have_program("fusermount3")) {
+    GTEST_SKIP() << "fusermount3 is not installed";
+  }
+  ASSERT_EQ(chown(mnt_.c_str(), kAlice.uid, kAlice.gid), 0);
+  ASSERT_EQ(chown(source_.c_str(), kAlice.uid, kAlice.gid), 0);
+  for (const char* name : {"run", "state"}) {
+    ASSERT_EQ(chown((tree_ / name).c_str(), kAlice.uid, kAlice.gid), 0);
+  }
+  run_as(kAlice, [&] {
+    const ProgramResult result = run({source_, mnt_});
+    ASSERT_EQ(result.exit_code, 0) << result.err;
+    EXPECT_EQ(read_file(mnt_ + "/f"), "content");
+    write_file(mnt_ + "/mine", "x");
+  });
+  ASSERT_TRUE(mounted());
+  struct stat st {};
+  ASSERT_EQ(stat((source_ + "/mine").c_str(), &st), 0);
+  EXPECT_EQ(st.st_uid, kAlice.uid);
+  run_as(kBob, [&] { EXPECT_EQ(access((mnt_ + "/f").c_str(), F_OK), -1); });
+  EXPECT_EQ(access((mnt_ + "/f").c_str(), F_OK), -1) << "root is another user too";
+  run_as(kAlice, [&] {
+    const ProgramResult result = run({"umount", mnt_});
+    EXPECT_EQ(result.exit_code, 0) << result.err;
+  });
+  EXPECT_FALSE(mounted());
+}
+
+// The rest on a mount in the foreground, whose end the fixture judges.
+class EndTest : public ::testing::TestWithParam<int> {
+ protected:
+  void SetUp() override { PFS_NEEDS_DAEMON(); }
+};
+
+TEST_P(EndTest, SignalUnmountsAndEndsWithZero) {
+  Mount mount;
+  ASSERT_TRUE(mount.ok());
+  write_file(mount.mnt("f"), "x");
+  ASSERT_EQ(kill(mount.pid(), GetParam()), 0);
+  EXPECT_EQ(mount.wait_for_exit(), 0);
+  EXPECT_EQ(mount_line(mount.mnt()), "");
+}
+
+TEST_P(EndTest, SignalEndsItWithOpenFilesToo) {
+  Mount mount;
+  ASSERT_TRUE(mount.ok());
+  write_file(mount.mnt("f"), "x");
+  const UniqueFd fd(open(mount.mnt("f").c_str(), O_RDWR | O_CLOEXEC));
+  ASSERT_EQ(write(fd.get(), "y", 1), 1);
+  ASSERT_EQ(kill(mount.pid(), GetParam()), 0);
+  EXPECT_EQ(mount.wait_for_exit(), 0);
+  EXPECT_EQ(mount_line(mount.mnt()), "");
+  EXPECT_EQ(fsync(fd.get()), -1);
+  EXPECT_EQ(read_file(mount.source("f")), "y");
+}
+
+INSTANTIATE_TEST_SUITE_P(Signals, EndTest, ::testing::Values(SIGTERM, SIGINT),
+                         [](const auto& number) {
+                           return number.param == SIGTERM ? "Term" : "Int";
+                         });
+
+class MountOptionTest : public ::testing::Test {
+ protected:
+  void SetUp() override { PFS_NEEDS_DAEMON(); }
+};
+
+TEST_F(MountOptionTest, UnmountEndsTheDaemonAndLeavesNothing) {
+  PFS_NEEDS_ROOT();
+  Mount mount;
+  ASSERT_TRUE(mount.ok());
+  write_file(mount.mnt("f"), "x");
+  ASSERT_EQ(umount2(mount.mnt().c_str(), 0), 0);
+  EXPECT_EQ(mount.wait_for_exit(), 0);
+  for (const auto& entry :
+       std::filesystem::recursive_directory_iterator(mount.tree() / "run")) {
+    EXPECT_FALSE(entry.is_socket()) << entry.path();
+  }
+  EXPECT_EQ(processes_with(mount.mnt()), std::vector<pid_t>{});
+}
+
+TEST_F(MountOptionTest, LazyUnmountEndsTheDaemonWithTheLastFile) {
+  PFS_NEEDS_ROOT();
+  Mount mount;
+  ASSERT_TRUE(mount.ok());
+  write_file(mount.mnt("f"), "x");
+  UniqueFd fd(open(mount.mnt("f").c_str(), O_RDWR | O_CLOEXEC));
+  ASSERT_EQ(umount2(mount.mnt().c_str(), MNT_DETACH), 0);
+  EXPECT_EQ(pwrite(fd.get(), "y", 1, 0), 1);
+  EXPECT_EQ(read_file(mount.source("f")), "y");
+  fd.reset();
+  EXPECT_EQ(mount.wait_for_exit(), 0);
+}
+
+TEST_F(MountOptionTest, FusermountEndsTheDaemon) {
+  if (!have_program("fusermount3")) {
+    GTEST_SKIP() << "fusermount3 is not installed";
+  }
+  Mount mount;
+  ASSERT_TRUE(mount.ok());
+  EXPECT_EQ(run_program({"fusermount3", "-u", mount.mnt()}).exit_code, 0);
+  EXPECT_EQ(mount.wait_for_exit(), 0);
+}
+
+TEST_F(MountOptionTest, ReadOnly) {
+  Mount mount({.options = {"ro"}});
+  ASSERT_TRUE(mount.ok());
+  write_file(mount.source("f"), "content");
+  make_dir(mount.source("d"));
+  EXPECT_EQ(read_file(mount.mnt("f")), "content");
+  auto expect_refused = [](const char* what, int result) {
+    EXPECT_EQ(result, -1) << what;
+    EXPECT_EQ(errno_name(errno), "EROFS") << what;
+  };
+  expect_refused("write", try_open(mount.mnt("f"), O_WRONLY));
+  expect_refused("create", try_open(mount.mnt("new"), O_WRONLY | O_CREAT));
+  expect_refused("truncate", truncate(mount.mnt("f").c_str(), 0));
+  expect_refused("chmod", chmod(mount.mnt("f").c_str(), 0600));
+  expect_refused("mkdir", mkdir(mount.mnt("new").c_str(), 0700));
+  expect_refused("unlink", unlink(mount.mnt("f").c_str()));
+  expect_refused("rmdir", rmdir(mount.mnt("d").c_str()));
+  expect_refused("rename", rename(mount.mnt("f").c_str(), mount.mnt("g").c_str()));
+  expect_refused("utimes", utimensat(AT_FDCWD, mount.mnt("f").c_str(), nullptr, 0));
+  struct statvfs st {};
+  ASSERT_EQ(statvfs(mount.mnt().c_str(), &st), 0);
+  EXPECT_NE(st.f_flag & ST_RDONLY, 0U);
+}
+
+TEST_F(MountOptionTest, NoatimeLeavesAccessTimesAlone) {
+  Mount mount({.options = {"noatime"}});
+  ASSERT_TRUE(mount.ok());
+  write_file(mount.source("f"), "content");
+  make_dir(mount.source("d"));
+  const timespec old[2] = {{1000000, 0}, {2000000, 0}};
+  for (const char* name : {"f", "d"}) {
+    ASSERT_EQ(utimensat(AT_FDCWD, mount.source(name).c_str(), old, 0), 0);
+  }
+  EXPECT_EQ(read_file(mount.mnt("f")), "content");
+  for (const auto& entry : std::filesystem::directory_iterator(mount.mnt("d"))) {
+    ADD_FAILURE() << entry.path();
+  }
+  for (const char* name : {"f", "d"}) {
+    struct stat st {};
+    ASSERT_EQ(stat(mount.mnt(name).c_str(), &st), 0);
+    EXPECT_EQ(st.st_atim.tv_sec, 1000000) << name;
+    ASSERT_EQ(stat(mount.source(name).c_str(), &st), 0);
+    EXPECT_EQ(st.st_atim.tv_sec, 1000000) << name << " in the source";
+  }
+}
+
+TEST_F(MountOptionTest, NosuidNodevNoexec) {
+  PFS_NEEDS_ROOT();
+  for (const bool strict : {false, true}) {
+    MountSettings settings;
+    if (strict) {
+      settings.options = {"nosuid", "nodev", "noexec"};
+    }
+    Mount mount(settings);
+    ASSERT_TRUE(mount.ok());
+    struct statvfs st {};
+    ASSERT_EQ(statvfs(mount.mnt().c_str(), &st), 0);
+    EXPECT_EQ((st.f_flag & ST_NOSUID) != 0, strict);
+    EXPECT_EQ((st.f_flag & ST_NODEV) != 0, strict);
+    EXPECT_EQ((st.f_flag & ST_NOEXEC) != 0, strict);
+    ASSERT_EQ(mknod(mount.mnt("null").c_str(), S_IFCHR | 0666, makedev(1, 3)), 0);
+    EXPECT_EQ(try_open(mount.mnt("null"), O_RDWR), strict ? -1 : 0);
+    write_file(mount.mnt("true"), read_file("/bin/true"));
+    ASSERT_EQ(chmod(mount.mnt("true").c_str(), 0755), 0);
+    EXPECT_EQ(run_program({mount.mnt("true")}).exit_code, strict ? 127 : 0);
+  }
+}
+
+TEST_F(MountOptionTest, WithoutAllowOtherTheMountIsPrivate) {
+  PFS_NEEDS_ROOT();
+  Mount mount({.allow_other = false});
+  ASSERT_TRUE(mount.ok());
+  write_file(mount.mnt("f"), "x");
+  run_as(kAlice, [&] {
+    EXPECT_EQ(access(mount.mnt("f").c_str(), F_OK), -1);
+    EXPECT_EQ(errno, EACCES);
+  });
+}
+
+TEST_F(MountOptionTest, EveryCacheModeServes) {
+  for (const char* mode : {"cache=normal", "cache=none", "cache=forever"}) {
+    Mount mount({.options = {mode}});
+    ASSERT_TRUE(mount.ok()) << mode;
+    write_file(mount.mnt("f"), "one");
+    EXPECT_EQ(read_file(mount.mnt("f")), "one");
+    EXPECT_EQ(rename(mount.mnt("f").c_str(), mount.mnt("g").c_str()), 0);
+    EXPECT_EQ(access(mount.mnt("f").c_str(), F_OK), -1);
+    EXPECT_EQ(read_file(mount.mnt("g")), "one");
+  }
+}
+
+TEST_F(MountOptionTest, UncachedSeesTheSourceAtOnce) {
+  Mount mount({.options = {"cache=none"}});
+  ASSERT_TRUE(mount.ok());
+  EXPECT_EQ(access(mount.mnt("f").c_str(), F_OK), -1);
+  for (int i = 0; i < 50; ++i) {
+    write_file(mount.source("f"), "version " + std::to_string(i));
+    ASSERT_EQ(read_file(mount.mnt("f")), "version " + std::to_string(i));
+    ASSERT_EQ(chmod(mount.source("f").c_str(), i % 2 == 0 ? 0600 : 0644), 0);
+    struct stat st {};
+    ASSERT_EQ(stat(mount.mnt("f").c_str(), &st), 0);
+    ASSERT_EQ(st.st_mode & 0777, i % 2 == 0 ? 0600U : 0644U);
+    ASSERT_EQ(rename(mount.source("f").c_str(), mount.source("g").c_str()), 0);
+    ASSERT_EQ(access(mount.mnt("f").c_str(), F_OK), -1);
+  }
+}
+
+TEST_F(MountOptionTest, OneThreadIsEnough) {
+  Mount mount({.options = {"threads=1"}});
+  ASSERT_TRUE(mount.ok());
+  ASSERT_EQ(mkfifo(mount.mnt("fifo").c_str(), 0644), 0);
+  Child waits([&] { (void)open(mount.mnt("fifo").c_str(), O_RDONLY | O_CLOEXEC); });
+  write_file(mount.mnt("f"), "x");
+  EXPECT_EQ(read_file(mount.mnt("f")), "x");
+  waits.kill();
+}
+
+}  // namespace
+}  // namespace passthroughfs::test
