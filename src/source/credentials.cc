@@ -24,6 +24,8 @@ namespace {
 
 std::atomic<bool> g_impersonate{false};
 thread_local mode_t t_umask = static_cast<mode_t>(-1);
+enum class Reserves : unsigned char { unknown, denied, allowed };
+thread_local Reserves t_reserves = Reserves::unknown;
 
 struct Capabilities {
   std::array<__user_cap_data_struct, 2> data{};
@@ -39,6 +41,9 @@ struct Capabilities {
   void raise(std::uint64_t bits) noexcept {
     data[0].effective |= static_cast<std::uint32_t>(bits) & data[0].permitted;
     data[1].effective |= static_cast<std::uint32_t>(bits >> 32) & data[1].permitted;
+  }
+  [[nodiscard]] bool has(unsigned capability) const noexcept {
+    return (data[capability / 32].effective & (1U << (capability % 32))) != 0;
   }
   void lower(std::uint64_t bits) noexcept {
     data[0].effective &= ~static_cast<std::uint32_t>(bits);
@@ -62,7 +67,8 @@ bool same_user_namespace(pid_t pid) {
          own.st_ino == theirs.st_ino && own.st_dev == theirs.st_dev;
 }
 
-// The value of a "Key:\tvalue" line.
+// The value of a "Key:\tvalue" line. `key` begins with the newline before it: a process may have any
+// name, but the kernel escapes newlines in it.
 std::string_view field(std::string_view text, std::string_view key) {
   std::size_t at = text.find(key);
   if (at == std::string_view::npos) return {};
@@ -70,17 +76,46 @@ std::string_view field(std::string_view text, std::string_view key) {
   return text.substr(at, text.find('\n', at) - at);
 }
 
+// The numbers of a line, up to the first thing that is none.
+template <typename Visit>
+void for_each_number(std::string_view line, Visit&& visit) {
+  const char* at = line.data();
+  const char* end = at + line.size();
+  while (at != end) {
+    if (*at == ' ' || *at == '\t') {
+      ++at;
+      continue;
+    }
+    std::uint32_t number = 0;
+    const auto parsed = std::from_chars(at, end, number);
+    if (parsed.ec != std::errc()) break;
+    visit(number);
+    at = parsed.ptr;
+  }
+}
+
+// Of real, effective, saved and file system id the last.
+std::uint32_t file_system_id(std::string_view line) {
+  std::uint32_t last = static_cast<std::uint32_t>(-1);
+  for_each_number(line, [&](std::uint32_t number) { last = number; });
+  return last;
+}
+
 }  // namespace
 
-void enable_impersonation() noexcept { g_impersonate.store(true); }
+void enable_impersonation() noexcept {
+  Capabilities caps;
+  if (::geteuid() != 0 || !caps.read() || !caps.has(CAP_SETUID) || !caps.has(CAP_SETGID)) return;
+  g_impersonate.store(true);
+}
 bool impersonation_enabled() noexcept { return g_impersonate.load(std::memory_order_relaxed); }
 
-void own_umask() noexcept {
-  // Without a private fs_struct the mask would be the whole process's. unshare of CLONE_FS needs no
-  // privilege and cannot fail but for memory.
-  (void)::unshare(CLONE_FS);
+bool own_umask() noexcept {
+  // Without a private fs_struct the mask would be the whole process's.
+  const bool own = ::unshare(CLONE_FS) == 0;
   (void)::umask(0);
   t_umask = 0;
+  return own;
 }
 
 void set_thread_umask(mode_t mask) noexcept {
@@ -106,26 +141,35 @@ Result<CallerRights> CallerRights::read(pid_t pid) {
   if (text.empty()) return Err(ESRCH);
 
   CallerRights rights;
-  std::string_view groups = field(text, "\nGroups:");
-  const char* at = groups.data();
-  const char* end = at + groups.size();
-  while (at != end) {
-    if (*at == ' ' || *at == '\t') {
-      ++at;
-      continue;
-    }
-    gid_t gid = 0;
-    const auto parsed = std::from_chars(at, end, gid);
-    if (parsed.ec != std::errc()) break;
-    rights.groups.push_back(gid);
-    at = parsed.ptr;
-  }
+  rights.uid = file_system_id(field(text, "\nUid:"));
+  rights.gid = file_system_id(field(text, "\nGid:"));
+  for_each_number(field(text, "\nGroups:"), [&](gid_t group) { rights.groups.push_back(group); });
   const std::string_view effective = field(text, "\nCapEff:\t");
   std::uint64_t bits = 0;
   (void)std::from_chars(effective.data(), effective.data() + effective.size(), bits, 16);
   bits &= kFileCapabilities;
   if (bits != 0 && same_user_namespace(pid)) rights.file_capabilities = bits;
   return rights;
+}
+
+Result<CallerRights> CallerRights::of(const Caller& caller) {
+  CallerRights rights = TRY(read(caller.pid));
+  if (rights.uid != caller.uid || rights.gid != caller.gid) return Err(ESRCH);
+  return rights;
+}
+
+void set_thread_reserves(bool allowed) noexcept {
+  const Reserves wanted = allowed ? Reserves::allowed : Reserves::denied;
+  if (t_reserves == wanted || !impersonation_enabled()) return;
+  constexpr std::uint64_t kReserves = 1ULL << CAP_SYS_RESOURCE;
+  Capabilities caps;
+  if (!caps.read()) return;
+  if (allowed) {
+    caps.raise(kReserves);
+  } else {
+    caps.lower(kReserves);
+  }
+  if (caps.write()) t_reserves = wanted;
 }
 
 ActingAs::ActingAs(uid_t uid, gid_t gid, std::span<const std::uint32_t> groups,
@@ -136,10 +180,14 @@ ActingAs::ActingAs(uid_t uid, gid_t gid, std::span<const std::uint32_t> groups,
     // The raw call changes this thread only; the C library's would change every thread.
     groups_ = ::syscall(SYS_setgroups, groups.size(), groups.data()) == 0;
   }
+  set_thread_reserves(uid == 0);
   if (uid != 0 || gid != 0) {
     ids_ = true;
-    (void)::setfsgid(gid);
-    (void)::setfsuid(uid);
+    // Both give the former id, and tell of a failure in no other way than by what is set afterwards.
+    own_gid_ = static_cast<gid_t>(::setfsgid(gid));
+    own_uid_ = static_cast<uid_t>(::setfsuid(uid));
+    ok_ = static_cast<gid_t>(::setfsgid(static_cast<gid_t>(-1))) == gid &&
+          static_cast<uid_t>(::setfsuid(static_cast<uid_t>(-1))) == uid;
   }
   if (uid != 0 && extra_capabilities != 0) {
     Capabilities caps;
@@ -159,8 +207,8 @@ ActingAs::~ActingAs() {
     }
   }
   if (ids_) {
-    (void)::setfsuid(0);
-    (void)::setfsgid(0);
+    (void)::setfsuid(own_uid_);
+    (void)::setfsgid(own_gid_);
   }
   if (groups_) (void)::syscall(SYS_setgroups, 0, nullptr);
 }
@@ -168,7 +216,7 @@ ActingAs::~ActingAs() {
 WithoutFsetid::WithoutFsetid(bool active) noexcept : active_(false) {
   if (!active || !impersonation_enabled()) return;
   Capabilities caps;
-  if (!caps.read() || (caps.data[0].effective & (1U << CAP_FSETID)) == 0) return;
+  if (!caps.read() || !caps.has(CAP_FSETID)) return;
   caps.lower(kCapFsetid);
   active_ = caps.write();
 }

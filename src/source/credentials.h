@@ -21,30 +21,44 @@ struct Caller {
   std::span<const std::uint32_t> groups = {};
 };
 
-// Acting as somebody else needs CAP_SETUID and CAP_SETGID. Without them every call runs as the user
-// who mounted. Set once at start.
+// Acting as somebody else needs root with CAP_SETUID and CAP_SETGID; otherwise this changes nothing
+// and every call runs as the user who mounted. Set once at start, before threads exist.
 void enable_impersonation() noexcept;
 [[nodiscard]] bool impersonation_enabled() noexcept;
 
 // Gives this thread a umask of its own (CLONE_FS) and sets it to 0. Call once per serving thread.
-void own_umask() noexcept;
+// False: refused (a container's filter, no memory); the mask is then shared by all threads, and this
+// one must not serve creations.
+bool own_umask() noexcept;
 // The mask for the creations that follow on this thread; kept until the next call.
 void set_thread_umask(mode_t mask) noexcept;
 
-// What /proc says about a caller: all groups, and the capabilities over files that it has in the
-// daemon's user namespace.
+// Whether this thread may use what a file system keeps for root (reserved blocks, exemption from
+// quota limits): CAP_SYS_RESOURCE, which a change of identity does not touch. Kept until the next
+// call, like the umask; as_caller() and ActingAs set it.
+void set_thread_reserves(bool allowed) noexcept;
+
+// What /proc says about a caller: its file system ids, all groups, and the capabilities over files
+// that it has in the daemon's user namespace.
 struct CallerRights {
+  uid_t uid = static_cast<uid_t>(-1);
+  gid_t gid = static_cast<gid_t>(-1);
   std::vector<gid_t> groups;
   std::uint64_t file_capabilities = 0;
 
   // ESRCH: the process is gone or not visible.
   static Result<CallerRights> read(pid_t pid);
+  // The same for who sent a request. ESRCH also when that process has other ids than the request:
+  // then it asked in the name of another (a kernel service, a file system stacked on the mount), or
+  // its number has passed to another process. Its rights are not the caller's.
+  static Result<CallerRights> of(const Caller& caller);
 };
 
 // This thread's file system identity for a scope; always put back, on every way out.
 //
 // With a file system uid other than 0 the kernel drops the capabilities over files, CAP_FSETID
-// among them: set-id bits and quotas then come out exactly as for the caller. A uid of 0 keeps them.
+// among them, and we CAP_SYS_RESOURCE: set-id bits, quotas and reserved blocks then come out exactly
+// as for the caller. A uid of 0 keeps them. Expects a thread without supplementary groups.
 class ActingAs {
  public:
   ActingAs(uid_t uid, gid_t gid, std::span<const std::uint32_t> groups,
@@ -53,7 +67,14 @@ class ActingAs {
   ActingAs(const ActingAs&) = delete;
   ActingAs& operator=(const ActingAs&) = delete;
 
+  // Whether this thread has that identity now. If not (ids that do not exist here, such as -1),
+  // nothing may be done in that name: setfsuid(2) itself reports no error and would leave us root.
+  [[nodiscard]] bool ok() const noexcept { return ok_; }
+
  private:
+  uid_t own_uid_ = 0;
+  gid_t own_gid_ = 0;
+  bool ok_ = true;
   bool ids_ = false;
   bool groups_ = false;
   bool capabilities_ = false;
@@ -88,16 +109,22 @@ inline constexpr std::uint64_t kCapFsetid = 1ULL << 4;
 template <typename Call>
 auto as_caller(const Caller& caller, Call&& call, std::uint64_t extra_capabilities = 0)
     -> decltype(call()) {
-  if (!impersonation_enabled() || is_root(caller)) return call();
-  auto result = [&] {
+  if (!impersonation_enabled()) return call();
+  if (is_root(caller)) {
+    set_thread_reserves(true);
+    return call();
+  }
+  auto result = [&]() -> decltype(call()) {
     const ActingAs acting(caller.uid, caller.gid, caller.groups, extra_capabilities);
+    if (!acting.ok()) return Err(EPERM);
     return call();
   }();
   if (result.has_value() || (result.error() != EACCES && result.error() != EPERM)) return result;
-  auto rights = CallerRights::read(caller.pid);
+  auto rights = CallerRights::of(caller);
   if (!rights || (rights->groups.empty() && rights->file_capabilities == 0)) return result;
   const ActingAs acting(caller.uid, caller.gid, rights->groups,
                         extra_capabilities | rights->file_capabilities);
+  if (!acting.ok()) return result;
   return call();
 }
 
@@ -105,10 +132,13 @@ auto as_caller(const Caller& caller, Call&& call, std::uint64_t extra_capabiliti
 // something else (they decide over the set-group-ID bit).
 template <typename Call>
 auto as_caller_with_groups(const Caller& caller, Call&& call) -> decltype(call()) {
-  if (!impersonation_enabled() || is_root(caller)) return call();
-  auto rights = CallerRights::read(caller.pid);
+  if (!impersonation_enabled() || is_root(caller)) {
+    return as_caller(caller, std::forward<Call>(call));
+  }
+  auto rights = CallerRights::of(caller);
   if (!rights) return as_caller(caller, std::forward<Call>(call));
   const ActingAs acting(caller.uid, caller.gid, rights->groups, rights->file_capabilities);
+  if (!acting.ok()) return Err(EPERM);
   return call();
 }
 

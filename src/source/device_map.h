@@ -18,7 +18,8 @@ namespace passthroughfs {
 // A FUSE mount shows one st_dev for everything below it, so file systems mounted inside the source
 // would show colliding inode numbers, and find, tar and rsync would take different files for hard
 // links. This maps (device, inode number) to one number: the source's own device as it is, each
-// further one with its own mark in the top 16 bits. Thread-safe.
+// further one with its own mark in the top 16 bits. After 32767 further devices marks repeat, but
+// never as the source's own. Thread-safe.
 class DeviceMap {
  public:
   explicit DeviceMap(std::uint64_t root_device) noexcept : root_device_(root_device) {}

@@ -2,13 +2,39 @@
 #include "source/mount_fds.h"
 
 #include <fcntl.h>
+#include <linux/magic.h>
+#include <sys/vfs.h>
+
+#include <new>
+
+#include "source/file_handle.h"
 
 namespace passthroughfs {
+namespace {
+
+// A handle of these opens only while the inode is cached, which the descriptor that it is to replace
+// was the reason for.
+bool forgets_inodes(BorrowedFd fd) noexcept {
+  constexpr long kFuseMagic = 0x65735546;
+  struct statfs fs;
+  if (::fstatfs(fd.get(), &fs) < 0) return true;
+  return fs.f_type == kFuseMagic || fs.f_type == MSDOS_SUPER_MAGIC;
+}
+
+}  // namespace
 
 Result<void> MountFds::remember(int mount_id, BorrowedFd directory) noexcept {
   UniqueFd fd = TRY(own(::openat(directory.get(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC)));
-  MutexLock lock(mutex_);
-  fds_.try_emplace(mount_id, std::move(fd));
+  if (forgets_inodes(fd.borrow())) return Err(EOPNOTSUPP);
+  const FileHandle handle = TRY(FileHandle::of(directory));
+  // Not O_DIRECTORY: Linux 6.11 lets some open directories by handle who cannot open files so.
+  TRY(handle.open(fd.borrow()));
+  try {
+    MutexLock lock(mutex_);
+    fds_.try_emplace(mount_id, std::move(fd));
+  } catch (const std::bad_alloc&) {
+    return Err(ENOMEM);
+  }
   return ok();
 }
 

@@ -3,9 +3,11 @@
 
 #include <fcntl.h>
 #include <limits.h>
+#include <unistd.h>
 
 #include <array>
 #include <charconv>
+#include <string_view>
 
 #include "source/sys.h"
 
@@ -58,14 +60,24 @@ std::string SourceTree::path_of(BorrowedFd fd, bool& deleted) const {
   constexpr std::string_view kDeleted = " (deleted)";
   std::string root = read_link(root_.borrow());
   std::string path = read_link(fd);
-  deleted = false;
-  if (auto st = sys::stat_at(fd); st && st->stx_nlink == 0) {
-    deleted = true;
-    if (path.ends_with(kDeleted)) path.resize(path.size() - kDeleted.size());
+  if (path == root) {
+    path.clear();
+  } else {
+    if (!root.ends_with('/')) root += '/';
+    if (path.starts_with(root)) path.erase(0, root.size());
   }
-  if (path == root) return {};
-  if (root.back() != '/') root += '/';
-  if (path.starts_with(root)) path.erase(0, root.size());
+  auto st = sys::stat_at(fd);
+  deleted = st && st->stx_nlink == 0;
+  if (path.ends_with(kDeleted)) {
+    // The kernel says so of the name by which this was opened. There may be others, and a file may
+    // really be called this. Never asked by an absolute path: that may lead into our own mount.
+    auto named = path.front() == '/' ? Result<struct statx>(Err(ENOENT))
+                                     : sys::stat_at(root_.borrow(), path.c_str(), STATX_INO);
+    const bool is_name = !deleted && st && named && named->stx_ino == st->stx_ino &&
+                         named->stx_dev_major == st->stx_dev_major &&
+                         named->stx_dev_minor == st->stx_dev_minor;
+    if (!is_name) path.resize(path.size() - kDeleted.size());
+  }
   return path;
 }
 

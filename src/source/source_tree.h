@@ -16,7 +16,8 @@ namespace passthroughfs {
 // name anything outside. Thread-safe after open().
 class SourceTree {
  public:
-  // `message`: one line for the user. ENOTDIR, ENOENT, EACCES, or ENOENT for a missing /proc.
+  // After the last fork: what it keeps of /proc is this process's. `message`: one line for the user.
+  // ENOTDIR, ENOENT, EACCES, or ENOENT for a missing /proc.
   static Result<SourceTree> open(const std::string& path, std::string& message);
 
   [[nodiscard]] BorrowedFd root() const noexcept { return root_.borrow(); }
@@ -29,8 +30,9 @@ class SourceTree {
   // regular files and directories: opening anything else could block or act.
   [[nodiscard]] Result<UniqueFd> reopen(BorrowedFd fd, int flags) const noexcept;
 
-  // The current path of a descriptor below the source, without a leading slash; `deleted` when it
-  // has none any more.
+  // The current path of a descriptor below the source, without a leading slash, empty for the root;
+  // `deleted` when it has none any more, then the last one. Absolute if it is not below the source,
+  // and "/" if the kernel does not know: a file that was opened by handle and has no dentry.
   [[nodiscard]] std::string path_of(BorrowedFd fd, bool& deleted) const;
 
   MountFds& mounts() noexcept { return *mounts_; }
