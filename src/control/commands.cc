@@ -6,7 +6,6 @@
 #include <array>
 #include <cerrno>
 
-#include "proto/framing.h"
 #include "proto/text.h"
 
 namespace passthroughfs {
@@ -34,10 +33,10 @@ Outcome<Json> run(ControlTarget& target, std::string_view line) {
 
 std::span<const ControlCommand> control_commands() noexcept { return kCommands; }
 
-std::string answer(ControlTarget& target, std::string_view request) {
+std::string answer(ControlTarget& target, std::string_view request, std::size_t max_bytes) {
   const Outcome<Json> done = run(target, request);
   std::string reply = done ? encode_reply(*done) : encode_reply(done.error());
-  if (reply.size() > kMaxReplyBytes) {
+  if (reply.size() > max_bytes) {
     return encode_reply(Error{EFBIG, "the answer is larger than the control protocol allows"});
   }
   return reply;

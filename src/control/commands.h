@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "control/target.h"
+#include "proto/framing.h"
 #include "proto/messages.h"
 
 namespace passthroughfs {
@@ -18,8 +19,10 @@ struct ControlCommand {
 
 [[nodiscard]] std::span<const ControlCommand> control_commands() noexcept;
 
-// Answers one request line with one reply line, without newlines. Accepts any bytes.
-[[nodiscard]] std::string answer(ControlTarget& target, std::string_view request);
+// Answers one request line with one reply line, without newlines. Accepts any bytes. A reply that
+// would be longer than `max_bytes` is an error instead (EFBIG).
+[[nodiscard]] std::string answer(ControlTarget& target, std::string_view request,
+                                 std::size_t max_bytes = kMaxReplyBytes);
 
 namespace control {
 

@@ -88,7 +88,7 @@ bool parse_mount_table(std::string_view table, dev_t device, unsigned long mount
     const auto fields = split(line, ' ');
     if (fields.size() < 10 || fields[2] != number) continue;
     unsigned long id = 0;
-    if (mount_id != 0 && parse(fields[0], id) && id != mount_id) continue;
+    if (!parse(fields[0], id) || (mount_id != 0 && id != mount_id)) continue;
     std::size_t dash = 6;
     while (dash < fields.size() && fields[dash] != "-") ++dash;
     if (dash + 3 >= fields.size()) continue;
