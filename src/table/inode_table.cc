@@ -341,7 +341,11 @@ Result<void> InodeTable::restore(Inode& inode) noexcept {
   auto fd = open();
   if (!fd && (fd.error() == EMFILE || fd.error() == ENFILE) && relieve()) fd = open();
   if (!fd && fd.error() == ESTALE && orphan_finder_ != nullptr) {
-    fd = orphan_finder_(orphan_context_, id_of(inode));
+    try {
+      fd = orphan_finder_(orphan_context_, id_of(inode));
+    } catch (const std::bad_alloc&) {
+      fd = Err(ENOMEM);
+    }
   }
   if (!fd) return fd.error() == ENOENT ? Err(ESTALE) : fd.error();
   int none = -1;
