@@ -11,7 +11,8 @@ namespace {
 
 std::string as_json(const MountInfo& info, const Statistics& stats) {
   Json json(info);
-  for (const auto& [name, value] : Json(stats).items()) json[name] = value;
+  const Json counts(stats);  // named: items() does not keep a temporary alive
+  for (const auto& [name, value] : counts.items()) json[name] = value;
   return json.dump(2, ' ', false, Json::error_handler_t::replace) + '\n';
 }
 
