@@ -19,7 +19,7 @@
 namespace passthroughfs {
 
 // An open file or directory of the mount.
-struct OpenFile {
+struct OpenFileInfo {
   std::uint64_t fh = 0;            // never used twice in the life of a mount
   std::string path;                // relative to the source, as it is now; any bytes but NUL
   std::vector<std::string> flags;  // "O_RDWR", ... as at open
@@ -91,7 +91,7 @@ class PASSTHROUGHFS_EXPORT Client {
 
   // Errors of all: ETIMEDOUT, EPIPE (the daemon has ended), EPROTO (not understood), and what the
   // daemon says.
-  Outcome<std::vector<OpenFile>> handles();
+  Outcome<std::vector<OpenFileInfo>> handles();
   Outcome<Statistics> stats();
   Outcome<MountInfo> info();
   // Asks the daemon to unmount and end, as SIGTERM would.

@@ -13,7 +13,7 @@
 namespace passthroughfs {
 namespace {
 
-std::string as_text(const std::vector<OpenFile>& files) {
+std::string as_text(const std::vector<OpenFileInfo>& files) {
   using Align = Table::Align;
   Table table({{"FH"},
                {"PID"},
@@ -25,7 +25,7 @@ std::string as_text(const std::vector<OpenFile>& files) {
                {"WRITTEN"},
                {"FLAGS", Align::left},
                {"PATH", Align::left}});
-  for (const OpenFile& file : files) {
+  for (const OpenFileInfo& file : files) {
     table.add({fmt::format("{:x}", file.fh), fmt::format("{}", file.pid), format_time(file.opened),
                file.io, fmt::format("{}", file.reads),
                format_bytes(static_cast<double>(file.bytes_read)), fmt::format("{}", file.writes),
@@ -48,7 +48,7 @@ int run_handles(Arguments arguments) {
   if (auto code = parse(app, arguments)) return *code;
 
   auto client = Client::connect(mountpoint);
-  auto files = client ? client->handles() : Outcome<std::vector<OpenFile>>(client.error());
+  auto files = client ? client->handles() : Outcome<std::vector<OpenFileInfo>>(client.error());
   if (!files) {
     report(files.error().message);
     return kExitFailure;

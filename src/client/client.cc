@@ -151,8 +151,8 @@ Outcome<Client> Client::connect(const std::string& mountpoint, std::chrono::mill
   return Client(std::make_unique<Impl>(std::move(peer).value()));
 }
 
-Outcome<std::vector<OpenFile>> Client::handles() {
-  return impl_->get<std::vector<OpenFile>>("handles");
+Outcome<std::vector<OpenFileInfo>> Client::handles() {
+  return impl_->get<std::vector<OpenFileInfo>>("handles");
 }
 Outcome<Statistics> Client::stats() { return impl_->get<Statistics>("stats"); }
 Outcome<MountInfo> Client::info() { return impl_->get<MountInfo>("info"); }

@@ -69,10 +69,10 @@ std::vector<std::string> open_flag_names(std::uint32_t flags) {
   return names;
 }
 
-std::vector<OpenFile> SessionTarget::handles() const {
-  std::vector<OpenFile> files;
+std::vector<OpenFileInfo> SessionTarget::handles() const {
+  std::vector<OpenFileInfo> files;
   for (const HandleView& view : session_.handles()) {
-    OpenFile& file = files.emplace_back();
+    OpenFileInfo& file = files.emplace_back();
     file.fh = view.fh;
     file.path = view.path.empty() ? "." : view.path;
     file.flags = open_flag_names(view.flags | (view.directory ? O_DIRECTORY : 0U));

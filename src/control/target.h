@@ -13,7 +13,7 @@ namespace passthroughfs {
 class ControlTarget {
  public:
   virtual ~ControlTarget() = default;
-  [[nodiscard]] virtual std::vector<OpenFile> handles() const = 0;
+  [[nodiscard]] virtual std::vector<OpenFileInfo> handles() const = 0;
   [[nodiscard]] virtual Statistics stats() const = 0;
   [[nodiscard]] virtual MountInfo info() const = 0;
   // Starts the end of the mount, as SIGTERM does.

@@ -93,7 +93,7 @@ Outcome<Json> decode_reply(std::string_view line) {
   }
 }
 
-void to_json(Json& json, const OpenFile& file) {
+void to_json(Json& json, const OpenFileInfo& file) {
   json = Json::object();
   json["fh"] = file.fh;
   put_bytes(json, "path", file.path);
@@ -109,7 +109,7 @@ void to_json(Json& json, const OpenFile& file) {
   json["deleted"] = file.deleted;
 }
 
-void from_json(const Json& json, OpenFile& file) {
+void from_json(const Json& json, OpenFileInfo& file) {
   json.at("fh").get_to(file.fh);
   get_bytes(json, "path", file.path);
   read_field(json, "flags", file.flags);

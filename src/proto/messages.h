@@ -37,8 +37,8 @@ Outcome<Json> decode_reply(std::string_view line);
 // nlohmann::json::exception on a wrong shape.
 //
 // A path that is not UTF-8 has replacement characters in "path" and its bytes in "path_base64".
-void to_json(Json& json, const OpenFile& file);
-void from_json(const Json& json, OpenFile& file);
+void to_json(Json& json, const OpenFileInfo& file);
+void from_json(const Json& json, OpenFileInfo& file);
 void to_json(Json& json, const OperationStatistics& operation);
 void from_json(const Json& json, OperationStatistics& operation);
 void to_json(Json& json, const Statistics& stats);

@@ -10,7 +10,7 @@ namespace passthroughfs::test {
 // A mount that is none.
 class FakeTarget : public ControlTarget {
  public:
-  [[nodiscard]] std::vector<OpenFile> handles() const override { return files; }
+  [[nodiscard]] std::vector<OpenFileInfo> handles() const override { return files; }
   [[nodiscard]] Statistics stats() const override { return statistics; }
   [[nodiscard]] MountInfo info() const override {
     return {.source = "/source", .mountpoint = "/mnt", .version = "9.8.7", .pid = 77};
@@ -21,7 +21,7 @@ class FakeTarget : public ControlTarget {
     return {};
   }
 
-  std::vector<OpenFile> files;
+  std::vector<OpenFileInfo> files;
   Statistics statistics;
   bool refuse_unmount = false;
   std::atomic<int> unmounts = 0;

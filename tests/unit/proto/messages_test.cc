@@ -10,8 +10,8 @@ namespace {
 
 using namespace std::chrono_literals;
 
-OpenFile example_file() {
-  OpenFile file;
+OpenFileInfo example_file() {
+  OpenFileInfo file;
   file.fh = 0xFFFFFFFF00000001;
   file.path = "dir/\xC3\xA4 \"quoted\"\n";
   file.flags = {"O_RDWR", "O_APPEND"};
@@ -37,8 +37,8 @@ TEST(Messages, OpenFileHasTheDocumentedFieldsInTheirOrder) {
 }
 
 TEST(Messages, OpenFileSurvivesTheRoundTrip) {
-  const OpenFile file = example_file();
-  const auto back = Json::parse(Json(file).dump()).get<OpenFile>();
+  const OpenFileInfo file = example_file();
+  const auto back = Json::parse(Json(file).dump()).get<OpenFileInfo>();
   EXPECT_EQ(back.fh, file.fh);
   EXPECT_EQ(back.path, file.path);
   EXPECT_EQ(back.flags, file.flags);
@@ -54,7 +54,7 @@ TEST(Messages, OpenFileSurvivesTheRoundTrip) {
 }
 
 TEST(Messages, APathThatIsNotUtf8KeepsItsBytes) {
-  OpenFile file = example_file();
+  OpenFileInfo file = example_file();
   file.path =
       "a\xFF\xFE"
       "b";
@@ -62,7 +62,7 @@ TEST(Messages, APathThatIsNotUtf8KeepsItsBytes) {
   EXPECT_EQ(json.at("path"),
             "a\xEF\xBF\xBD\xEF\xBF\xBD"
             "b");
-  EXPECT_EQ(Json::parse(json.dump()).get<OpenFile>().path, file.path);
+  EXPECT_EQ(Json::parse(json.dump()).get<OpenFileInfo>().path, file.path);
 }
 
 TEST(Messages, StatisticsSurviveTheRoundTrip) {
@@ -105,7 +105,7 @@ TEST(Messages, MountInfoSurvivesTheRoundTrip) {
 }
 
 TEST(Messages, FieldsOfALaterVersionAreIgnoredAndMissingOnesAreEmpty) {
-  const auto file = Json::parse(R"({"fh":1,"path":"a","later":{"x":1}})").get<OpenFile>();
+  const auto file = Json::parse(R"({"fh":1,"path":"a","later":{"x":1}})").get<OpenFileInfo>();
   EXPECT_EQ(file.fh, 1U);
   EXPECT_EQ(file.path, "a");
   EXPECT_FALSE(file.deleted);
