@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Single operations, timed by pfs_microbench."""
+
+import json
+import subprocess
+import time
+
+from .contenders import LISTED, LISTED_FILES, microbench, say
+from .results import Section
+
+OPERATIONS = ["read_4k", "write_4k", "append", "open_close", "create_close", "stat", "fstat",
+              "getattr", "lookup_missing", "unlink", "rename", "mkdir_rmdir", "ftruncate", "chmod",
+              "readdir", "read_1m", "read_1m_first", "write_1m"]
+# With several clients: one data operation, one answered from caches, and the kinds of requests.
+CLIENT_OPERATIONS = ["read_4k", "write_4k", "open_close", "create_close", "stat", "getattr",
+                     "lookup_missing"]
+PIPES = ["pipe_same_cpu", "pipe_other_cpu"]
+
+
+def run_microbench(mount, operation, *, seconds, clients=1, mode="threads", pin=False, extra=()):
+    """The result as a dict, or a string that says why there is none."""
+    command = [str(microbench()), mount.dir, "--source", mount.source, "--op", operation,
+               "--seconds", str(seconds), "--clients", str(clients), "--mode", mode,
+               *(extra or ("--population", f"{mount.dir}/{LISTED}", "--files", str(LISTED_FILES),
+                           "--flat"))]
+    if pin:
+        command.append("--pin")
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60 + 20 * seconds)
+    except subprocess.TimeoutExpired:
+        return "no end within a minute"
+    if done.returncode != 0:
+        return done.stderr.strip() or f"ended with {done.returncode}"
+    return json.loads(done.stdout)[0]
+
+
+def measure(arena, *, operations, rounds, seconds, deadline, clients=1, mode="threads", pin=False):
+    """One client: microseconds that an operation takes. More: throughput of all, as microseconds
+    per operation and client."""
+    several = clients > 1
+    who = f", {clients} clients ({mode}{', pinned' if pin else ''})" if several else ""
+    name = "micro" if not several else f"clients{clients}"
+    section = Section(f"{name}-{arena.kind}", f"Single operations{who} on {arena.kind}", "us")
+    if several:
+        section.note("Microseconds per operation as one of the clients sees them, waiting included "
+                     "(the mean: clients divided by operations per second).")
+    else:
+        section.note("Microseconds per operation: the median batch (64 repetitions, fewer for the "
+                     "long ones) in each round; "
+                     + ("the client is pinned." if pin else "the scheduler places the client."))
+        section.note(f"readdir lists a directory of {LISTED_FILES} files.")
+    failed = set()
+    for turn in range(rounds):
+        if turn >= 2 and time.monotonic() > deadline:
+            say(f"bench: time is over after {turn} of {rounds} rounds")
+            break
+        say(f"bench: {section.title}: round {turn + 1} of {rounds}")
+        for number, operation in enumerate(operations):
+            # Contenders are neighbours in time for each operation, and each comes first in its turn.
+            for mount in arena.rotated(turn + number):
+                if (operation, mount.name) in failed:
+                    continue
+                result = run_microbench(mount, operation, seconds=seconds, clients=clients,
+                                        mode=mode, pin=pin)
+                if isinstance(result, str):
+                    failed.add((operation, mount.name))
+                    section.note(f"{mount.name}, {operation}: {result}")
+                    section.add(operation, mount.name, turn, None)
+                    continue
+                value = result["us_mean"] if several else result["us_median"]
+                section.add(operation, mount.name, turn, value)
+        if not several:
+            native = next((m for m in arena.mounts if m.name == "native"), None)
+            for operation in PIPES if native else []:
+                result = run_microbench(native, operation, seconds=seconds)
+                if not isinstance(result, str):
+                    section.add(operation, "native", turn, result["us_median"])
+    section.finish()
+    return section

@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Sections as Markdown tables, and into the documents."""
+
+import pathlib
+import re
+
+NAMES = {"stateless": "passthroughfs handles=stateless"}
+
+
+def number(value):
+    if value is None:
+        return "-"
+    if value >= 100:
+        return f"{value:.0f}"
+    return f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+
+
+def times(value):
+    return "-" if value is None else f"{value:.1f}x" if value >= 10 else f"{value:.2f}x"
+
+
+def percent(value):
+    return "" if value is None else f" ±{100 * value:.0f}%"
+
+
+def table(header, rows):
+    lines = ["| " + " | ".join(header) + " |",
+             "|" + "|".join(["---"] + ["---:"] * (len(header) - 1)) + "|"]
+    return lines + ["| " + " | ".join(row) + " |" for row in rows]
+
+
+def peers_of(section):
+    return [c for c in section.contenders if c not in ("native", "passthroughfs")]
+
+
+def markdown(section):
+    lines = [f"### {section.title}", ""]
+    lines += [f"{section.machine}. {section.when}; {section.rounds} interleaved rounds; load average "
+              f"{section.load_before:.1f} before, {section.load_after:.1f} after. "
+              "Each cell: median over the rounds, ratio to native in the same round, and the median "
+              "distance from the median.", ""]
+    header = ["", *(NAMES.get(c, c) for c in section.contenders)]
+    rows = []
+    for row in section.values:
+        cells = [f"{row}" + (f" ({section.unit})" if not rows else "")]
+        for contender in section.contenders:
+            value = section.median(row, contender)
+            ratio = section.ratio(row, contender, "native")
+            text = number(value)
+            if value is not None and contender != "native" and ratio is not None:
+                text += f" · **{times(ratio)}**"
+            cells.append(text + percent(section.spread(row, contender)))
+        rows.append(cells)
+    lines += table(header, rows) + [""]
+
+    peers = peers_of(section)
+    if "passthroughfs" in section.contenders and peers:
+        rows = [[row] + [times(section.ratio(row, peer, "passthroughfs")) for peer in peers]
+                for row in section.values
+                if section.median(row, "passthroughfs") is not None]
+        lines += ["How many times as long as passthroughfs the others take (above 1: passthroughfs "
+                  "is faster):", ""]
+        lines += table(["", *(NAMES.get(p, p) for p in peers)], rows) + [""]
+    lines += [f"- {note}" for note in section.notes]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def put_between_markers(path, name, text, head):
+    """Replaces the block `name` of a document, or appends it. `head` starts a new document."""
+    path = pathlib.Path(path)
+    content = path.read_text() if path.exists() else head
+    block = f"<!-- bench:{name} -->\n{text.rstrip()}\n<!-- /bench:{name} -->"
+    pattern = re.compile(rf"<!-- bench:{re.escape(name)} -->.*?<!-- /bench:{re.escape(name)} -->",
+                         re.DOTALL)
+    if pattern.search(content):
+        content = pattern.sub(lambda _: block, content)
+    else:
+        content = content.rstrip() + "\n\n" + block + "\n"
+    path.write_text(content)

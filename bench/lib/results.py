@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Samples, medians and ratios of one section (one set of measurements on one file system)."""
+
+import datetime
+import os
+import platform
+import statistics
+
+
+class Section:
+    """values[row][contender] = one value per round, None where a round failed."""
+
+    def __init__(self, name, title, unit):
+        self.name = name
+        self.title = title
+        self.unit = unit
+        self.contenders = []
+        self.values = {}
+        self.notes = []
+        self.machine = describe_machine()
+        self.when = datetime.date.today().isoformat()
+        self.load_before = os.getloadavg()[0]
+        self.load_after = 0.0
+        self.rounds = 0
+
+    def add(self, row, contender, turn, value):
+        if contender not in self.contenders:
+            self.contenders.append(contender)
+        values = self.values.setdefault(row, {}).setdefault(contender, [])
+        values.extend([None] * (turn + 1 - len(values)))
+        values[turn] = value
+        self.rounds = max(self.rounds, turn + 1)
+
+    def note(self, text):
+        if text not in self.notes:
+            self.notes.append(text)
+
+    def finish(self):
+        self.load_after = os.getloadavg()[0]
+
+    def median(self, row, contender):
+        values = self._known(row, contender)
+        return statistics.median(values) if values else None
+
+    def spread(self, row, contender):
+        """Median distance from the median, as a share of it."""
+        values = self._known(row, contender)
+        if len(values) < 2:
+            return None
+        middle = statistics.median(values)
+        return statistics.median(abs(v - middle) for v in values) / middle if middle else None
+
+    def ratio(self, row, contender, to):
+        """Median over the rounds of the ratio within a round: what slows a whole round cancels."""
+        pairs = zip(self.values.get(row, {}).get(contender, []),
+                    self.values.get(row, {}).get(to, []))
+        ratios = [a / b for a, b in pairs if a and b]
+        return statistics.median(ratios) if ratios else None
+
+    def _known(self, row, contender):
+        return [v for v in self.values.get(row, {}).get(contender, []) if v is not None]
+
+
+def describe_machine():
+    model = "?"
+    with open("/proc/cpuinfo") as info:
+        for line in info:
+            if line.startswith("model name"):
+                model = line.partition(":")[2].strip()
+                break
+    virtual = ", virtual machine" if " hypervisor" in open("/proc/cpuinfo").read() else ""
+    with open("/proc/meminfo") as info:
+        gigabytes = int(info.readline().split()[1]) / (1 << 20)
+    return (f"{model}, {os.cpu_count()} CPUs{virtual}, {gigabytes:.0f} GiB, "
+            f"Linux {platform.release()}")
