@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "session/negotiate.h"
+
+#include <gtest/gtest.h>
+
+namespace passthroughfs {
+namespace {
+
+namespace flag = wire::init_flag;
+
+wire::InitRequest offer(std::uint64_t flags, std::uint32_t minor = 45) {
+  return {7, minor, 131072, flags};
+}
+
+TEST(Negotiate, TakesOnlyWhatIsOffered) {
+  const std::uint64_t offered = flag::async_read | flag::posix_acl | flag::init_ext;
+  const auto settled = negotiate(offer(offered), {});
+  ASSERT_TRUE(settled);
+  EXPECT_EQ(settled->flags & ~offered, 0U);
+  EXPECT_NE(settled->flags & flag::posix_acl, 0U);
+  EXPECT_FALSE(settled->decode.setxattr_ext);
+}
+
+TEST(Negotiate, NeverAsksForWhatBreaksSemantics) {
+  const auto settled = negotiate(offer(~0ULL), {});
+  ASSERT_TRUE(settled);
+  for (const std::uint64_t bad :
+       {flag::writeback_cache, flag::handle_killpriv, flag::request_timeout, flag::allow_idmap,
+        flag::no_open_support, flag::no_opendir_support, flag::export_support,
+        flag::over_io_uring}) {
+    EXPECT_EQ(settled->flags & bad, 0U) << std::hex << bad;
+  }
+}
+
+TEST(Negotiate, BothFlagWordsGoOut) {
+  const auto settled = negotiate(offer(~0ULL), {});
+  ASSERT_TRUE(settled);
+  EXPECT_EQ(settled->reply.flags | std::uint64_t{settled->reply.flags2} << 32, settled->flags);
+  EXPECT_NE(settled->reply.flags & flag::init_ext, 0U);
+}
+
+TEST(Negotiate, StatelessWantsNoOpensAndSeparateTruncation) {
+  MountConfig config;
+  config.handles = HandleMode::stateless;
+  const auto settled = negotiate(offer(~0ULL), config);
+  ASSERT_TRUE(settled);
+  EXPECT_NE(settled->flags & flag::no_open_support, 0U);
+  EXPECT_NE(settled->flags & flag::no_opendir_support, 0U);
+  EXPECT_EQ(settled->flags & (flag::atomic_o_trunc | flag::posix_locks | flag::flock_locks), 0U);
+}
+
+TEST(Negotiate, AnswersTheOlderMinor) {
+  EXPECT_EQ(negotiate(offer(~0ULL, 37), {})->reply.minor, 37U);
+  EXPECT_EQ(negotiate(offer(~0ULL, 99), {})->reply.minor, wire::kMinor);
+}
+
+TEST(Negotiate, TooOldIsRefused) {
+  EXPECT_EQ(negotiate(offer(~0ULL, 12), {}).error(), EPROTO);
+  EXPECT_EQ(negotiate({6, 1, 0, 0}, {}).error(), EPROTO);
+}
+
+TEST(Negotiate, NewerMajorIsAskedToComeBack) {
+  const auto settled = negotiate({8, 0, 0, 0}, {});
+  ASSERT_TRUE(settled);
+  EXPECT_TRUE(settled->again);
+  EXPECT_EQ(settled->reply.major, 7U);
+}
+
+TEST(Negotiate, PagesCoverMaxWrite) {
+  MountConfig config;
+  config.max_write = 65536;
+  const auto settled = negotiate(offer(~0ULL), config);
+  ASSERT_TRUE(settled);
+  EXPECT_EQ(settled->reply.max_write, 65536U);
+  EXPECT_EQ(settled->reply.max_pages, 16U);
+}
+
+}  // namespace
+}  // namespace passthroughfs
