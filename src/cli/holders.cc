@@ -4,9 +4,11 @@
 #include <dirent.h>
 #include <fmt/format.h>
 #include <sys/sysmacros.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cctype>
+#include <cstdlib>
 #include <fstream>
 #include <functional>
 #include <memory>
@@ -56,6 +58,7 @@ std::vector<Holder> find_holders(dev_t device, std::size_t limit) {
   std::vector<Holder> holders;
   for_each_number("/proc", [&](const char* pid) {
     const std::string process = std::string("/proc/") + pid;
+    if (std::atoi(pid) == getpid()) return true;  // inherited, and gone with this command
     if (auto how = how_held(process, device)) {
       Holder& holder = holders.emplace_back();
       holder.pid = std::atoi(pid);

@@ -15,8 +15,8 @@ struct Holder {
   std::string how;   // "working directory", "open file", ...
 };
 
-// The first `limit` processes that hold something on the device, as far as /proc shows them to this
-// user. Sends the file system no request.
+// The first `limit` processes other than this one that hold something on the device, as far as
+// /proc shows them to this user. Sends the file system no request.
 [[nodiscard]] std::vector<Holder> find_holders(dev_t device, std::size_t limit);
 
 }  // namespace passthroughfs

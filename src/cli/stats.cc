@@ -4,20 +4,8 @@
 #include "cli/report.h"
 #include "cli/stats_text.h"
 #include "passthroughfs/client.h"
-#include "proto/messages.h"
 
 namespace passthroughfs {
-namespace {
-
-std::string as_json(const MountInfo& info, const Statistics& stats) {
-  Json json(info);
-  const Json counts(stats);  // named: items() does not keep a temporary alive
-  for (const auto& [name, value] : counts.items()) json[name] = value;
-  return json.dump(2, ' ', false, Json::error_handler_t::replace) + '\n';
-}
-
-}  // namespace
-
 int run_stats(Arguments arguments) {
   CLI::App app("Shows what a mount has done and what it holds.", "passthroughfs stats");
   std::string mountpoint;
@@ -39,7 +27,7 @@ int run_stats(Arguments arguments) {
     report(!info ? info.error().message : stats.error().message);
     return kExitFailure;
   }
-  const std::string text = json         ? as_json(*info, *stats)
+  const std::string text = json         ? stats_json(*info, *stats)
                            : prometheus ? stats_prometheus(*info, *stats)
                                         : stats_text(*info, *stats);
   return print(text) ? kExitOk : kExitFailure;

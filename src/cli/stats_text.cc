@@ -8,6 +8,7 @@
 #include <iterator>
 
 #include "cli/table.h"
+#include "proto/messages.h"
 #include "proto/text.h"
 
 namespace passthroughfs {
@@ -61,6 +62,13 @@ std::string operations_table(const Statistics& stats, double seconds) {
 
 std::string stats_text(const MountInfo& info, const Statistics& stats) {
   return stats_header(info, stats) + '\n' + operations_table(stats, 0);
+}
+
+std::string stats_json(const MountInfo& info, const Statistics& stats) {
+  Json json(info);
+  const Json numbers(stats);
+  for (const auto& [name, value] : numbers.items()) json[name] = value;
+  return json.dump(2, ' ', false, Json::error_handler_t::replace) + '\n';
 }
 
 Statistics difference(const Statistics& now, const Statistics& before) {

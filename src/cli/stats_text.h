@@ -10,6 +10,9 @@ namespace passthroughfs {
 // For people: what the mount is and holds, then a table of operations.
 [[nodiscard]] std::string stats_text(const MountInfo& info, const Statistics& stats);
 
+// One JSON object: the fields of MountInfo and of Statistics.
+[[nodiscard]] std::string stats_json(const MountInfo& info, const Statistics& stats);
+
 // For Prometheus, in its text format 0.0.4.
 [[nodiscard]] std::string stats_prometheus(const MountInfo& info, const Statistics& stats);
 

@@ -1,43 +1,68 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/holders.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <algorithm>
+#include <functional>
+#include <string>
 
 #include "support/run_as.h"
 
 namespace passthroughfs {
 namespace {
 
-TEST(Holders, AreFoundByAnOpenFile) {
-  // A device that nothing else uses: the kernel's own mount of memory files is not among them, so a
-  // pipe's device serves, which only processes with pipes hold.
-  int ends[2];
-  ASSERT_EQ(pipe(ends), 0);
+// What a child of the test holds on the file system of `path` after `take`.
+std::string how_a_child_holds(const char* path, const std::function<void()>& take) {
+  const test::Gate ready;
+  const test::Gate done;
+  test::Child child([&] {
+    take();
+    ready.pass();
+    EXPECT_TRUE(done.wait());
+  });
+  EXPECT_TRUE(ready.wait());
   struct stat st {};
-  ASSERT_EQ(fstat(ends[0], &st), 0);
-  const auto holders = find_holders(st.st_dev, 10000);
-  EXPECT_TRUE(std::any_of(holders.begin(), holders.end(), [](const Holder& holder) {
-    return holder.pid == getpid() && holder.how == "open file" && !holder.name.empty();
-  }));
-  close(ends[0]);
-  close(ends[1]);
+  EXPECT_EQ(stat(path, &st), 0);
+  std::string how = "none";
+  for (const Holder& holder : find_holders(st.st_dev, 10000)) {
+    if (holder.pid == child.pid() && !holder.name.empty()) how = holder.how;
+  }
+  done.pass();
+  EXPECT_TRUE(child.join());
+  return how;
+}
+
+TEST(Holders, AreFoundByAnOpenFile) {
+  EXPECT_EQ(how_a_child_holds("/proc", [] { ASSERT_GE(open("/proc/uptime", O_RDONLY), 0); }),
+            "open file");
 }
 
 TEST(Holders, AreFoundByTheirWorkingDirectory) {
-  test::in_child([] {
-    ASSERT_EQ(chdir("/proc"), 0);
-    struct stat st {};
-    ASSERT_EQ(stat("/proc", &st), 0);
-    const auto holders = find_holders(st.st_dev, 10000);
-    EXPECT_TRUE(std::any_of(holders.begin(), holders.end(), [](const Holder& holder) {
-      return holder.pid == getpid() && holder.how == "working directory";
-    }));
-  });
+  EXPECT_EQ(how_a_child_holds("/proc", [] { ASSERT_EQ(chdir("/proc"), 0); }), "working directory");
+}
+
+TEST(Holders, AreFoundByAMapping) {
+  EXPECT_EQ(how_a_child_holds("/dev/shm",
+                              [] {
+                                const int fd = open("/dev/shm", O_TMPFILE | O_RDWR, 0600);
+                                ASSERT_GE(fd, 0);
+                                ASSERT_NE(mmap(nullptr, 4096, PROT_READ, MAP_SHARED, fd, 0),
+                                          MAP_FAILED);
+                                close(fd);
+                              }),
+            "mapped file");
+}
+
+TEST(Holders, DoNotIncludeTheAskingProcess) {
+  const int fd = open("/proc/uptime", O_RDONLY | O_CLOEXEC);
+  struct stat st {};
+  ASSERT_EQ(fstat(fd, &st), 0);
+  for (const Holder& holder : find_holders(st.st_dev, 10000)) EXPECT_NE(holder.pid, getpid());
+  close(fd);
 }
 
 TEST(Holders, AreNoMoreThanAskedFor) {

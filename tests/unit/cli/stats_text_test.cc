@@ -7,6 +7,8 @@
 #include <set>
 #include <sstream>
 
+#include "proto/messages.h"
+
 namespace passthroughfs {
 namespace {
 
@@ -33,6 +35,16 @@ TEST(StatsText, ShowsTheBusiestOperationFirstAndTheNotes) {
   EXPECT_NE(text.find("note: a note\n"), std::string::npos);
   EXPECT_NE(text.find("(a reason)"), std::string::npos);
   EXPECT_EQ(text.find('\x1b'), std::string::npos);
+}
+
+TEST(StatsText, JsonHasTheMountAndTheNumbers) {
+  const Json json = Json::parse(stats_json(example_info(), example_stats()));
+  EXPECT_EQ(json.at("pid"), 5);
+  EXPECT_EQ(json.at("mountpoint"), "/m\x1b");
+  EXPECT_EQ(json.at("notes").at(0), "a note");
+  EXPECT_EQ(json.at("operations").at(0).at("name"), "LOOKUP");
+  EXPECT_EQ(json.at("operations").at(0).at("p50_us"), 1.71);
+  EXPECT_EQ(json.get<Statistics>().operations.size(), 2U);
 }
 
 TEST(StatsText, TheDifferenceOfTwoMomentsIsWhatHappenedBetween) {
