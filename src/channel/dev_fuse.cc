@@ -38,9 +38,12 @@ constexpr std::size_t kSmallestData = std::size_t{80} * 1024;
 // systems leak internal ones (ENOTSUPP, 524) out of their system calls.
 constexpr int kLargestErrno = 511;
 
+// Of 1 ms each. All but the first one or two are for a thread that a debugger has stopped, say.
+constexpr int kWakeAttempts = 10'000;
+
 std::size_t page_size() noexcept {
-  static const auto size = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
-  return size;
+  static const auto kSize = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+  return kSize;
 }
 
 // One message: the header, then the parts. A positive `error` field is a notification code.
@@ -193,10 +196,9 @@ void DevFuseQueue::leave_read() noexcept {
 }
 
 void DevFuseChannel::wake_all() noexcept {
-  constexpr int kAttempts = 10'000;  // of 1 ms: a thread that is stopped by a debugger, say
   stop_.store(true);
   const MutexLock lock(mutex_);
-  for (int attempt = 0; attempt < kAttempts; ++attempt) {
+  for (int attempt = 0; attempt < kWakeAttempts; ++attempt) {
     bool all_left = true;
     for (const DevFuseQueue* queue : queues_) {
       if (!queue->reading()) continue;

@@ -24,6 +24,7 @@ namespace {
 constexpr const char* kDevice = "/dev/fuse";
 constexpr const char* kHelper = "fusermount3";
 constexpr const char* kSocketVariable = "_FUSE_COMMFD";
+constexpr std::size_t kMostOutput = 64U * 1024;  // that we keep of what the helper says
 
 std::string text_of_errno(Errno error) { return std::strerror(error.value()); }
 
@@ -89,14 +90,13 @@ std::string stripped(const std::string& complaint) {
 }
 
 std::string read_to_end(BorrowedFd fd) {
-  constexpr std::size_t kLimit = 64 * 1024;
   std::string text;
   std::array<char, 1024> buffer;
   for (;;) {
     const ssize_t got = ::read(fd.get(), buffer.data(), buffer.size());
     if (got < 0 && errno == EINTR) continue;
     if (got <= 0) return text;
-    if (text.size() < kLimit) text.append(buffer.data(), static_cast<std::size_t>(got));
+    if (text.size() < kMostOutput) text.append(buffer.data(), static_cast<std::size_t>(got));
   }
 }
 
@@ -121,6 +121,7 @@ HelperOutcome run_helper(std::vector<std::string> arguments, BorrowedFd socket) 
   arguments.insert(arguments.begin(), kHelper);
   const auto pointers = [](std::vector<std::string>& strings) {
     std::vector<char*> out;
+    out.reserve(strings.size() + 1);
     for (std::string& string : strings) out.push_back(string.data());
     out.push_back(nullptr);
     return out;

@@ -16,8 +16,8 @@ namespace passthroughfs::wire {
 class ReplySink {
  public:
   // `error` is a positive errno or 0; `parts` are sent one after the other behind the header (at
-  // most kMaxParts). Errors: ENOENT when the kernel has given the request up (interrupted), EINVAL
-  // when it refuses the answer, ENODEV when the mount is gone.
+  // most kMaxParts). Errors: ENOENT when the kernel has given the request up (interrupted, aborted or
+  // unmounted), EINVAL when it refuses the answer, ENODEV when the transport is gone.
   virtual Result<void> send(std::uint64_t unique, int error, std::span<const ByteSpan> parts) = 0;
 
   static constexpr std::size_t kMaxParts = 6;
