@@ -84,7 +84,9 @@ Result<void> set_mode(OpContext& context, const wire::SetattrRequest& request, B
 Result<void> set_owner(OpContext& context, const wire::SetattrRequest& request, BorrowedFd fd) {
   const uid_t owner = request.has(uid) ? request.in.uid : static_cast<uid_t>(-1);
   const gid_t group = request.has(gid) ? request.in.gid : static_cast<gid_t>(-1);
-  return as_caller(context.caller, [&] {
+  // With too few groups chown would succeed and also drop a set-group-ID bit that a member of the
+  // file's group keeps when the group may not execute.
+  return as_caller_with_groups(context.caller, [&] {
     return check_void(::fchownat(fd.get(), "", owner, group, AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW));
   });
 }

@@ -10,6 +10,7 @@ namespace {
 
 constexpr std::string_view kCapability = "security.capability";
 constexpr std::string_view kTrusted = "trusted.";
+constexpr std::string_view kAccessAcl = "system.posix_acl_access";
 
 // ENOSYS would end extended attributes for the whole mount.
 Errno never_enosys(Errno error) { return error == ENOSYS ? Err(EOPNOTSUPP) : error; }
@@ -50,10 +51,10 @@ Result<void> setxattr(OpContext& context, const wire::SetxattrRequest& request) 
                           static_cast<int>(request.flags));
   };
   Result<void> done;
-  if ((request.setxattr_flags & wire::kSetxattrAclKillSgid) != 0) {
+  if (request.name == kAccessAcl) {
     // An ACL by an owner outside the owning group takes the set-group-ID bit away; the groups and
     // CAP_FSETID decide, so both must be the caller's.
-    const WithoutFsetid without(true);
+    const WithoutFsetid without((request.setxattr_flags & wire::kSetxattrAclKillSgid) != 0);
     done = as_caller_with_groups(context.caller, set);
   } else {
     done = as_caller(context.caller, set);
