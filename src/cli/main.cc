@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // passthroughfs COMMAND ..., or passthroughfs SOURCE MOUNTPOINT ... without the word "mount".
+#include <fcntl.h>
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -36,6 +38,12 @@ int run(Arguments words) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  // A caller may have closed the standard streams; their numbers must not go to other files.
+  int null = -1;
+  do {
+    null = open("/dev/null", O_RDWR | O_CLOEXEC);
+  } while (null >= 0 && null <= STDERR_FILENO);
+  if (null >= 0) close(null);
   try {
     const std::vector<const char*> words(argv + std::min(argc, 1), argv + argc);
     return run(words);

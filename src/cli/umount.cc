@@ -111,7 +111,10 @@ int run_umount(Arguments arguments) {
   } else {
     dead = client.error().code == ECONNREFUSED;
   }
-  // Without a daemon to talk to the mount is dead, or somebody else's: unmounting will tell.
+  if (mount->owner_known && geteuid() != 0 && geteuid() != mount->owner) {
+    report(failure_message(*mount, Err(EPERM)));
+    return kExitFailure;
+  }
   if (auto done = unmount(mount->path, false); !done) {
     report(failure_message(*mount, done.error()));
     return kExitFailure;

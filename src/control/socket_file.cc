@@ -59,6 +59,7 @@ Result<SocketFile> SocketFile::create_in(const std::string& directory, const std
   file.name_ = name;
   file.inode_ = st.st_ino;
   file.path_ = directory + "/" + name;
+  file.parent_ = directory;
   return file;
 }
 
@@ -68,6 +69,10 @@ Outcome<SocketFile> SocketFile::create(dev_t device, const std::vector<std::stri
   int code = ENOENT;
   for (const std::string& directory : directories) {
     auto file = create_in(directory, name);
+    // Another daemon may have removed the directory, empty for a moment, at its end.
+    if (!file && file.error() == ENOENT) {
+      if (auto again = create_in(directory, name)) return std::move(again).value();
+    }
     if (file) return std::move(file).value();
     code = file.error().value();
     reasons +=
@@ -83,6 +88,7 @@ SocketFile::~SocketFile() {
   if (fstatat(directory_.get(), name_.c_str(), &st, AT_SYMLINK_NOFOLLOW) == 0 &&
       st.st_ino == inode_) {
     (void)unlinkat(directory_.get(), name_.c_str(), 0);
+    (void)rmdir(parent_.c_str());  // the last one turns off the light; others keep it from going
   }
 }
 

@@ -32,6 +32,7 @@ class SocketFile {
   UniqueFd listener_;
   UniqueFd directory_;
   std::string name_;
+  std::string parent_;
   std::string path_;  // for people
   ino_t inode_ = 0;
 };

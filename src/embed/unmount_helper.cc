@@ -17,7 +17,10 @@ namespace {
 
 // One message: 'l' (lazy) or 'u', then the path. The answer: an int, 0 or an errno.
 [[noreturn]] void serve(int socket) {
-  // Whatever the parent has open must not stay open because of this child.
+  // Whatever the parent has open must not stay open because of this child: who started the parent
+  // may wait for the end of its standard output.
+  const int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+  for (int stream = STDIN_FILENO; stream <= STDERR_FILENO; ++stream) (void)dup2(null, stream);
   if (socket > STDERR_FILENO + 1) (void)close_range(STDERR_FILENO + 1, unsigned(socket) - 1, 0);
   (void)close_range(unsigned(socket) + 1, ~0U, 0);
   (void)!chdir("/");

@@ -31,8 +31,15 @@ TEST(SocketFile, IsForItsOwnerOnlyAndGoesAway) {
     ASSERT_EQ(stat((tree / "new").c_str(), &st), 0);
     EXPECT_EQ(st.st_mode & 07777U, 0700U);
   }
-  EXPECT_FALSE(exists(tree / "new/0:4000.sock"));
-  EXPECT_EQ(rmdir((tree / "new").c_str()), 0) << "something else was left behind";
+  EXPECT_FALSE(exists(tree / "new"));
+}
+
+TEST(SocketFile, LeavesADirectoryThatOthersUse) {
+  test::TempTree tree;
+  const auto other = SocketFile::create(makedev(0, 4001), {tree / "d"});
+  ASSERT_TRUE(other);
+  { ASSERT_TRUE(SocketFile::create(kDevice, {tree / "d"})); }
+  EXPECT_TRUE(exists(other->path()));
 }
 
 TEST(SocketFile, ReplacesAStaleSocket) {
