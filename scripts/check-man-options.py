@@ -54,7 +54,9 @@ def main():
     pages = {}
     for path in glob.glob(os.path.join(man, "passthroughfs*.[18]")):
         with open(path, encoding="utf-8") as file:
-            pages[os.path.basename(path)[:-2]] = file.read().replace("\\-", "-")
+            text = file.read().replace("\\-", "-")
+        # mdoc(7) leaves the first dash of an option to its macro: .It Fl h , Fl -help
+        pages[os.path.basename(path)[:-2]] = re.sub(r"\bFl (?=[-A-Za-z])", "-", text)
     if not pages:
         print(f"skipped: no page in {man}")
         return 77
