@@ -90,29 +90,33 @@ def our_program():
     return str(path)
 
 
+# As root every mount is open to other users, because PostgreSQL's server will not run as root.
+ALLOW_OTHER = ["-o", "allow_other"] if os.geteuid() == 0 else []
+
+
 # Each takes (source, mountpoint, scratch directory on the same file system) and returns a command
 # that serves the mount in the foreground. Options are the program's defaults unless said otherwise.
 
 def passthroughfs(source, mountpoint, _scratch):
-    return [our_program(), "-f", source, mountpoint]
+    return [our_program(), "-f", source, mountpoint, *ALLOW_OTHER]
 
 
 def passthroughfs_with(*options):
     return lambda source, mountpoint, _scratch: [
-        our_program(), "-f", source, mountpoint, *(x for o in options for x in ("-o", o))]
+        our_program(), "-f", source, mountpoint, *ALLOW_OTHER, *(x for o in options for x in ("-o", o))]
 
 
 def bindfs(source, mountpoint, _scratch):
-    return [installed("bindfs"), "-f", source, mountpoint]
+    return [installed("bindfs"), "-f", source, mountpoint, *ALLOW_OTHER]
 
 
 def mergerfs(source, mountpoint, _scratch):
-    return [installed("mergerfs"), "-f", source, mountpoint]
+    return [installed("mergerfs"), "-f", source, mountpoint, *ALLOW_OTHER]
 
 
 def passthrough_ll(source, mountpoint, _scratch):
     program = libfuse_example("passthrough_ll.c", "gcc", [])
-    return [str(program), "-f", "-o", f"source={source}", mountpoint]
+    return [str(program), "-f", "-o", f"source={source}", mountpoint, *ALLOW_OTHER]
 
 
 def passthrough_hp(source, mountpoint, _scratch):
@@ -125,7 +129,8 @@ def fuse_overlayfs(source, mountpoint, scratch):
     os.makedirs(lower, exist_ok=True)
     os.makedirs(work, exist_ok=True)
     return [installed("fuse-overlayfs"), "-f", "-o",
-            f"lowerdir={lower},upperdir={source},workdir={work}", mountpoint]
+            f"lowerdir={lower},upperdir={source},workdir={work}", *ALLOW_OTHER,
+            mountpoint]
 
 
 CONTENDERS = {
