@@ -17,21 +17,28 @@ CLIENT_OPERATIONS = ["read_4k", "write_4k", "open_close", "create_close", "stat"
 PIPES = ["pipe_same_cpu", "pipe_other_cpu"]
 
 
-def run_microbench(mount, operation, *, seconds, clients=1, mode="threads", pin=False, extra=()):
-    """The result as a dict, or a string that says why there is none."""
-    command = [str(microbench()), mount.dir, "--source", mount.source, "--op", operation,
-               "--seconds", str(seconds), "--clients", str(clients), "--mode", mode,
-               *(extra or ("--population", f"{mount.dir}/{LISTED}", "--files", str(LISTED_FILES),
-                           "--flat"))]
+def run_operations(mount, operations, *, seconds=1, count=0, clients=1, mode="threads", pin=False,
+                   extra=(), timeout=None):
+    """The results as dicts, or a string that says why there are none."""
+    command = [str(microbench()), mount.dir, "--source", mount.source, "--op",
+               ",".join(operations), "--clients", str(clients), "--mode", mode,
+               "--seconds", str(seconds), "--count", str(count), *extra]
     if pin:
         command.append("--pin")
+    timeout = timeout or 60 + 20 * seconds * len(operations)
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60 + 20 * seconds)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=timeout)
     except subprocess.TimeoutExpired:
-        return "no end within a minute"
+        return f"no end within {timeout:.0f} s"
     if done.returncode != 0:
         return done.stderr.strip() or f"ended with {done.returncode}"
-    return json.loads(done.stdout)[0]
+    return json.loads(done.stdout)
+
+
+def run_microbench(mount, operation, **options):
+    listed = ["--population", f"{mount.dir}/{LISTED}", "--files", str(LISTED_FILES), "--flat"]
+    results = run_operations(mount, [operation], extra=listed, **options)
+    return results if isinstance(results, str) else results[0]
 
 
 def measure(arena, *, operations, rounds, seconds, deadline, clients=1, mode="threads", pin=False):

@@ -33,12 +33,17 @@ def peers_of(section):
     return [c for c in section.contenders if c not in ("native", "passthroughfs")]
 
 
+def _circumstances(section):
+    return (f"{section.machine}. {section.when}; {section.rounds} interleaved rounds; load average "
+            f"{section.load_before:.1f} before, {section.load_after:.1f} after.")
+
+
 def markdown(section):
     lines = [f"### {section.title}", ""]
-    lines += [f"{section.machine}. {section.when}; {section.rounds} interleaved rounds; load average "
-              f"{section.load_before:.1f} before, {section.load_after:.1f} after. "
-              "Each cell: median over the rounds, ratio to native in the same round, and the median "
-              "distance from the median.", ""]
+    if not section.values:
+        return "\n".join(lines + [f"- {note}" for note in section.notes]) + "\n"
+    lines += [f"{_circumstances(section)} Each cell: median over the rounds, ratio to native in the "
+              "same round, and the median distance from the median.", ""]
     header = ["", *(NAMES.get(c, c) for c in section.contenders)]
     rows = []
     for row in section.values:
@@ -63,6 +68,29 @@ def markdown(section):
         lines += table(["", *(NAMES.get(p, p) for p in peers)], rows) + [""]
     lines += [f"- {note}" for note in section.notes]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def growth_markdown(section, lines):
+    """`lines`: {operation: {contender: {size: row of the section}}}."""
+    text = [f"### {section.title}", "",
+            f"{_circumstances(section)} Microseconds, median over the rounds; the last column is the "
+            "largest size against the smallest from 1,000 on (the smallest of all, if that is all "
+            "there is).", ""]
+    sizes = sorted({size for by_name in lines.values() for rows in by_name.values()
+                    for size in rows})
+    base = next((size for size in sizes if size >= 1000 and size != sizes[-1]), sizes[0]) \
+        if sizes else 0
+    rows = []
+    for operation, by_name in lines.items():
+        for contender, by_size in by_name.items():
+            values = [section.median(by_size[size], contender) if size in by_size else None
+                      for size in sizes]
+            first, last = values[sizes.index(base)], values[-1]
+            rows.append([operation, NAMES.get(contender, contender), *map(number, values),
+                         times(last / first if first and last else None)])
+    text += table(["operation", "", *(f"{size:,}" for size in sizes), "growth"], rows) + [""]
+    text += [f"- {note}" for note in section.notes]
+    return "\n".join(text).rstrip() + "\n"
 
 
 def put_between_markers(path, name, text, head):

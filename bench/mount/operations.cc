@@ -277,10 +277,10 @@ class Chmod : public OnFile {
 
 class OnNames : public Operation {
  public:
-  explicit OnNames(const Workspace& space) : prefix_(space.dir + "/name") {
-    for (std::uint64_t i = 0; i < OnNames::batch(); ++i) {
-      paths_.push_back(prefix_ + std::to_string(i));
-    }
+  explicit OnNames(const Workspace& space) : OnNames(space.dir + "/name") {}
+  explicit OnNames(const std::string& prefix) {
+    for (std::uint64_t i = 0; i < OnNames::batch(); ++i)
+      paths_.push_back(prefix + std::to_string(i));
   }
   std::uint64_t batch() const override { return 64; }
 
@@ -298,7 +298,6 @@ class OnNames : public Operation {
   }
 
  private:
-  std::string prefix_;
   std::vector<std::string> paths_;
 };
 
@@ -423,6 +422,21 @@ class GetattrEach : public OnPopulation {
   }
 };
 
+// Creates in the prepared directory itself, however large it is.
+class CreateInto : public OnNames {
+ public:
+  explicit CreateInto(const Workspace& space) : OnNames(name_prefix(space)) {}
+  void run(std::uint64_t count) override { create_all(count); }
+  void finish(std::uint64_t count) override { unlink_all(count); }
+
+ private:
+  static std::string name_prefix(const Workspace& space) {
+    if (!space.population.empty()) return space.population + "/new" + std::to_string(space.client);
+    errno = EINVAL;
+    fail("this operation needs --population", "");
+  }
+};
+
 class OpenEach : public OnPopulation {
  public:
   using OnPopulation::OnPopulation;
@@ -511,6 +525,7 @@ constexpr auto kOperations = std::to_array<OperationInfo>({
     {"write_1m", "1 MiB of a file written before", make_io<true, kMegabyte, kStream>},
     {"getattr_each", "statx by path in the prepared tree, caches bypassed", make<GetattrEach>},
     {"open_each", "open and close in the prepared tree", make<OpenEach>},
+    {"create_into", "create and close in the prepared directory", make<CreateInto>},
     {"pipe_same_cpu", "one byte to a thread on the same CPU and back", make_pipe<0>},
     {"pipe_other_cpu", "one byte to a thread on another CPU and back", make_pipe<1>},
 });

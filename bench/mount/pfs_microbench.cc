@@ -245,7 +245,8 @@ void run_processes(const Options& options, const OperationInfo& info, Shared& sh
 // files grows and the number of known files does not.
 class HeldFiles {
  public:
-  explicit HeldFiles(const Options& options) : dir_(options.dir + "/held") {
+  explicit HeldFiles(const Options& options)
+      : dir_(options.dir + "/held-" + std::to_string(::getpid())) {
     if (options.hold == 0) return;
     rlimit limit{};
     if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) fail("getrlimit", "");
