@@ -62,6 +62,13 @@ Result<void> set_size(OpContext& context, const wire::SetattrRequest& request,
     return as_modifier(context.caller, target.fd(), kill,
                        [&] { return check_void(::ftruncate(target.fd().get(), size)); });
   }
+  if (request.fh() && !target.handle) {
+    // handles=stateless: ftruncate on a file that the kernel opened for writing and checked then,
+    // so that the rights of today do not count.
+    const OpenFile file = TRY(OpenFile::of(context, *request.fh(), O_WRONLY));
+    return as_modifier(context.caller, file.fd(), kill,
+                       [&] { return check_void(::ftruncate(file.fd().get(), size)); });
+  }
   // No handle, or one that cannot write: by the inode, never by a path. truncate(2) on the link in
   // /proc checks the caller and moves the times just as truncate(2) on the file would.
   const sys::ProcFdPath path(target.fd());

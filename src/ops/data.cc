@@ -69,7 +69,8 @@ Result<std::uint64_t> copy(OpContext& context, const wire::CopyFileRangeRequest&
 }  // namespace
 
 Result<ByteSpan> read(OpContext& context, const wire::ReadRequest& request) {
-  const OpenFile file = TRY(OpenFile::of(context, request.fh, O_RDONLY));
+  const OpenFile file = TRY(OpenFile::of(
+      context, request.fh, O_RDONLY | static_cast<int>(request.flags & O_DIRECT)));
   const BorrowedFd fd = data_fd(context, file, request.flags);
   const MutableByteSpan into =
       context.buffer.first(std::min<std::size_t>(request.size, context.buffer.size()));
@@ -101,11 +102,12 @@ Result<ByteSpan> read(OpContext& context, const wire::ReadRequest& request) {
 }
 
 Result<wire::WriteOut> write(OpContext& context, const wire::WriteRequest& request) {
-  const OpenFile file = TRY(OpenFile::of(context, request.fh, O_WRONLY));
   const bool writeback = (request.write_flags & wire::kWriteCache) != 0;
   // Page writeback carries flags of whichever file the kernel had at hand: it is positional and
   // buffered, always.
   const std::uint32_t flags = writeback ? 0 : request.flags;
+  const OpenFile file = TRY(
+      OpenFile::of(context, request.fh, O_WRONLY | static_cast<int>(flags & O_DIRECT)));
   const BorrowedFd fd = data_fd(context, file, flags);
   const bool append = (flags & O_APPEND) != 0;
   int how = 0;

@@ -7,7 +7,7 @@ namespace passthroughfs {
 
 // The open file that a request names, in both designs. handles=table: the pinned handle. stateless:
 // the inode, opened for this request alone. `access`: O_RDONLY, O_WRONLY or O_RDWR, what the request
-// needs; it matters only where the file has to be opened now.
+// needs, and O_DIRECT if it has that; both matter only where the file has to be opened now.
 class OpenFile {
  public:
   static Result<OpenFile> of(OpContext& context, std::uint64_t fh, int access) noexcept {
