@@ -148,7 +148,6 @@ TEST_F(AppendTest, CreatedHandleAppends) {
 }
 
 TEST_F(AppendTest, ClearingTheFlagWritesWhereTold) {
-  PFS_NEEDS_HANDLES();
   const Trace native = same([](Trace& t, const std::string& dir) {
     write_file(dir + "/f", "0123456789");
     const UniqueFd fd(open((dir + "/f").c_str(), O_RDWR | O_APPEND | O_CLOEXEC));

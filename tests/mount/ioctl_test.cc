@@ -66,6 +66,40 @@ TEST_P(IoctlTest, FlagsAreReadAndSetAsNatively) {
   });
 }
 
+// The kernel opens the file once more for them, and whom it may be opened by now is not the question.
+TEST_P(IoctlTest, FlagsOfAnOpenFileNeedNoRightToReadIt) {
+  PFS_NEEDS_ROOT();
+  same([](Trace& t, const std::string& dir) {
+    const std::string open_dir = make_dir(dir + "/d", 0777);
+    run_as(kAlice, t, [&](Trace& at) {
+      const UniqueFd file(open((open_dir + "/f").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0));
+      make_dir(open_dir + "/sub");
+      const UniqueFd sub = open_file(open_dir + "/sub", O_RDONLY | O_DIRECTORY);
+      at.ok("chmod", chmod((open_dir + "/sub").c_str(), 0));
+      for (const UniqueFd* fd : {&file, &sub}) {
+        int flags = 0;
+        at.ok("GETFLAGS", ioctl(fd->get(), FS_IOC_GETFLAGS, &flags));
+        at.ok("SETFLAGS", ioctl(fd->get(), FS_IOC_SETFLAGS, &flags));
+      }
+    });
+  });
+}
+
+TEST_P(IoctlTest, SettingFlagsMovesCtimeAtOnce) {
+  PFS_NEEDS_ROOT();
+  const Trace trace = same([](Trace& t, const std::string& dir) {
+    write_file(dir + "/f", "content");
+    struct stat before{}, after{};
+    t.ok("stat", stat((dir + "/f").c_str(), &before));
+    next_timestamp();
+    t.num("SETFLAGS", set_flags(dir + "/f", FS_NODUMP_FL));
+    t.ok("stat", stat((dir + "/f").c_str(), &after));
+    t.note("ctime moved", before.st_ctim.tv_sec != after.st_ctim.tv_sec ||
+                              before.st_ctim.tv_nsec != after.st_ctim.tv_nsec);
+  });
+  EXPECT_EQ(trace.count("ctime moved", "yes"), 1);
+}
+
 TEST_P(IoctlTest, AppendOnlyFilesOnlyGrow) {
   PFS_NEEDS_ROOT();
   same([](Trace& t, const std::string& dir) {

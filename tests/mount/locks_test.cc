@@ -88,6 +88,7 @@ TEST_P(EachLock, ExcludesOtherProcesses) {
 }
 
 TEST_P(EachLock, OnTheMountShutsOutTheSource) {
+  PFS_NEEDS_HANDLES();
   Actor inside(mnt("f"));
   Actor outside(source("f"));
   EXPECT_EQ(take(inside, true), "ok");
@@ -98,6 +99,7 @@ TEST_P(EachLock, OnTheMountShutsOutTheSource) {
 }
 
 TEST_P(EachLock, OnTheSourceShutsOutTheMount) {
+  PFS_NEEDS_HANDLES();
   Actor inside(mnt("f"));
   Actor outside(source("f"));
   EXPECT_EQ(take(outside, true), "ok");
@@ -118,6 +120,7 @@ TEST_P(EachLock, WaiterGetsItWhenTheHolderLetsGo) {
 }
 
 TEST_P(EachLock, WaiterGetsItWhenAnOutsideHolderLetsGo) {
+  PFS_NEEDS_HANDLES();
   Actor holder(source("f"));
   Actor waiter(mnt("f"));
   ASSERT_EQ(take(holder, true), "ok");
@@ -128,6 +131,7 @@ TEST_P(EachLock, WaiterGetsItWhenAnOutsideHolderLetsGo) {
 }
 
 TEST_P(EachLock, OutsideWaiterGetsItWhenTheMountLetsGo) {
+  PFS_NEEDS_HANDLES();
   Actor holder(mnt("f"));
   Actor waiter(source("f"));
   ASSERT_EQ(take(holder, true), "ok");
@@ -193,7 +197,6 @@ TEST_P(EachLock, SharedWaitersGetItTogether) {
 }
 
 TEST_P(EachLock, StaysWithAFileThatIsRenamedOrUnlinked) {
-  PFS_NEEDS_HANDLES();
   Actor holder(mnt("f"));
   ASSERT_EQ(take(holder, true), "ok");
   ASSERT_EQ(rename(mnt("f").c_str(), mnt("g").c_str()), 0);
@@ -252,6 +255,7 @@ TEST_P(EachLock, ManyWaitersDoNotStopTheMount) {
 
 // A race between taking, waiting, interrupting and letting go: at no time may two have it.
 TEST_P(EachLock, NeverHasTwoOwners) {
+  PFS_NEEDS_HANDLES();
   constexpr int kChildren = 6;
   constexpr int kRounds = 60;
   write_file(mnt("counter"), "0");
@@ -357,6 +361,7 @@ TEST_F(LocksTest, BadRequestsAreRefusedAsNatively) {
 }
 
 TEST_F(LocksTest, GetlkNamesTheHolder) {
+  PFS_NEEDS_HANDLES();
   Actor holder(mnt("f"));
   Actor asker(mnt("f"));
   Actor outside(source("f"));

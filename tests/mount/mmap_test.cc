@@ -139,7 +139,6 @@ TEST_F(MmapTest, ProtectionFollowsTheOpenMode) {
 }
 
 TEST_F(MmapTest, MappingOutlivesCloseAndUnlink) {
-  PFS_NEEDS_HANDLES();
   write_file(mnt("f"), std::string(8192, '.'));
   ASSERT_EQ(link(mnt("f").c_str(), mnt("g").c_str()), 0);
   UniqueFd fd = open_file(mnt("f"), O_RDWR);

@@ -51,7 +51,6 @@ TEST_F(TruncateTest, GrownPartReadsAsZeroes) {
 
 TEST_F(TruncateTest, OwnerTruncatesItsHandleAfterChmodZero) {
   PFS_NEEDS_ROOT();
-  PFS_NEEDS_HANDLES();
   make_dir(source("d"), 0777);
   make_dir(mount().native("d"), 0777);
   const Trace native = same([](Trace& trace, const std::string& dir) {
@@ -77,7 +76,6 @@ TEST_F(TruncateTest, OwnerTruncatesItsHandleAfterChmodZero) {
 }
 
 TEST_F(TruncateTest, WorksAfterUnlink) {
-  PFS_NEEDS_HANDLES();
   const Trace native = same([](Trace& t, const std::string& dir) {
     write_file(dir + "/f", "0123456789");
     const UniqueFd fd(open((dir + "/f").c_str(), O_RDWR | O_CLOEXEC));
@@ -93,7 +91,6 @@ TEST_F(TruncateTest, WorksAfterUnlink) {
 }
 
 TEST_F(TruncateTest, OldHandleSparesTheFileThatWasRenamedOverIt) {
-  PFS_NEEDS_HANDLES();
   same([](Trace& t, const std::string& dir) {
     write_file(dir + "/old", "old old old");
     write_file(dir + "/new", "new new new");
@@ -107,7 +104,6 @@ TEST_F(TruncateTest, OldHandleSparesTheFileThatWasRenamedOverIt) {
 }
 
 TEST_F(TruncateTest, OldHandleSparesTheFileThatReplacedItBehindTheMount) {
-  PFS_NEEDS_HANDLES();
   write_file(mnt("f"), "old old old");
   const UniqueFd fd(open(mnt("f").c_str(), O_RDWR | O_CLOEXEC));
   ASSERT_EQ(unlink(source("f").c_str()), 0);

@@ -183,7 +183,8 @@ bool Mount::start(const MountSettings& settings) {
   bool gone = false;
   const bool there = wait_until([&] {
     gone = waitpid(pid_, &status, WNOHANG) == pid_;
-    return gone || mounted();
+    // The mount appears a moment before everything else of the daemon is there.
+    return gone || (mounted() && log().find("serving ") != std::string::npos);
   });
   struct stat st {};
   if (gone || !there || ::stat(mnt_.c_str(), &st) != 0) {

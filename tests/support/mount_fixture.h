@@ -47,7 +47,7 @@ struct MountSettings {
 // watchdog process ends the daemon and the mount. Not thread-safe; not copyable.
 class Mount {
  public:
-  // Returns when the mount is there; otherwise the test has failed and ok() is false.
+  // Returns when the daemon says that it serves the mount; otherwise the test has failed and ok() is false.
   explicit Mount(MountSettings settings = {});
   // stop(), and the tree is removed.
   ~Mount();
