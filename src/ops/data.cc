@@ -106,8 +106,8 @@ Result<wire::WriteOut> write(OpContext& context, const wire::WriteRequest& reque
   // Page writeback carries flags of whichever file the kernel had at hand: it is positional and
   // buffered, always.
   const std::uint32_t flags = writeback ? 0 : request.flags;
-  const OpenFile file = TRY(
-      OpenFile::of(context, request.fh, O_WRONLY | static_cast<int>(flags & O_DIRECT)));
+  const OpenFile file = TRY(OpenFile::of(
+      context, request.fh, O_WRONLY | static_cast<int>(flags & (O_DIRECT | O_APPEND))));
   const BorrowedFd fd = data_fd(context, file, flags);
   const bool append = (flags & O_APPEND) != 0;
   int how = 0;
