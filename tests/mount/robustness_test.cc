@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
 #include <unistd.h>
@@ -70,6 +71,11 @@ TEST_F(RobustnessTest, FullDisk) {
     EXPECT_EQ(pread(fd.get(), std::string(1, ' ').data(), 1, 0), 1);
   }
   EXPECT_EQ(unlink(mount.mnt("f").c_str()), 0);
+  // The space is free when the kernel has told the daemon that nobody has the file any more.
+  EXPECT_TRUE(wait_until([&] {
+    struct statvfs st {};
+    return statvfs(mount.source().c_str(), &st) == 0 && st.f_bfree > st.f_blocks / 2;
+  }));
   write_file(mount.mnt("g"), block);
   EXPECT_EQ(read_file(mount.mnt("g")), block);
 }
@@ -390,7 +396,7 @@ TEST_F(RobustnessTest, AbortedConnectionFailsCleanly) {
   write_file(mount.mnt("f"), "content");
   const UniqueFd fd(open(mount.mnt("f").c_str(), O_RDWR | O_CLOEXEC));
   mount.abort();
-  EXPECT_EQ(try_open(mount.mnt("f"), O_RDONLY), -1);
+  EXPECT_EQ(mkdir(mount.mnt("d").c_str(), 0755), -1);
   EXPECT_TRUE(errno == ENOTCONN || errno == ECONNABORTED) << errno_name(errno);
   EXPECT_EQ(fchmod(fd.get(), 0600), -1);
   EXPECT_TRUE(mount.wait_for_exit().has_value()) << "the daemon does not end after an abort";
@@ -399,6 +405,7 @@ TEST_F(RobustnessTest, AbortedConnectionFailsCleanly) {
 
 TEST_F(RobustnessTest, AbortEndsWaitingClients) {
   PFS_NEEDS_DAEMON();
+  PFS_NEEDS_HANDLES();  // else locks are the kernel's own affair
   Mount mount({.broken_on_purpose = true});
   ASSERT_TRUE(mount.ok());
   write_file(mount.mnt("f"), "content");

@@ -10,6 +10,7 @@
 
 #include <cstdlib>
 #include <functional>
+#include <ostream>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -29,6 +30,9 @@ struct Change {
   int flags;  // of the open that precedes it
   std::function<long(int fd, const std::string& path)> make;
 };
+
+// For the names that ctest shows.
+void PrintTo(const Change* change, std::ostream* out) { *out << change->name; }
 
 const char* aligned_page() {
   static void* page = std::aligned_alloc(4096, 4096);
