@@ -4,7 +4,7 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
-#include <algorithm>
+#include <bit>
 #include <cstring>
 #include <new>
 
@@ -14,8 +14,7 @@ namespace passthroughfs {
 namespace {
 
 constexpr std::size_t kSweepBatch = 32;
-// Bounds what a sweep costs the request that happens to pay for it.
-constexpr std::size_t kSweepSteps = 8192;
+constexpr std::uint32_t kBitsPerWord = 64;
 
 FileHandle saved_handle(const Inode& inode) noexcept {
   FileHandle out;
@@ -54,13 +53,18 @@ Result<std::unique_ptr<InodeTable>> InodeTable::create(SourceTree& source, FdBud
                                                        std::uint32_t capacity) {
   Region region =
       TRY(Region::create("passthroughfs-inodes", std::size_t{capacity} * sizeof(Inode)));
-  std::unique_ptr<InodeTable> table(new InodeTable(source, budget, std::move(region)));
+  Region evictable = TRY(Region::create("passthroughfs-evictable", capacity / 8 + 8));
+  std::unique_ptr<InodeTable> table(
+      new InodeTable(source, budget, std::move(region), std::move(evictable)));
   if (auto added = table->add_root(); !added) return added.error();
   return table;
 }
 
-InodeTable::InodeTable(SourceTree& source, FdBudget& budget, Region region)
-    : source_(source), budget_(budget), slots_(std::move(region), static_cast<std::uint32_t>(kRoot)) {
+InodeTable::InodeTable(SourceTree& source, FdBudget& budget, Region region, Region evictable)
+    : source_(source),
+      budget_(budget),
+      slots_(std::move(region), static_cast<std::uint32_t>(kRoot)),
+      evictable_(std::move(evictable)) {
   for (Shard& shard : shards_) {
     MutexLock lock(shard.mutex);
     shard.buckets.assign(16, 0);
@@ -225,6 +229,7 @@ Result<InodeRef> InodeTable::lookup(UniqueFd fd, InodeKey key, std::uint16_t typ
       if (inode->fd.compare_exchange_strong(none, fd.get(), std::memory_order_acq_rel)) {
         (void)fd.release();
         budget_.add();
+        set_evictable(*inode, true);
       }
       spare = std::move(fd);
       ref = InodeRef(this, inode);
@@ -244,14 +249,14 @@ Result<InodeRef> InodeTable::lookup(UniqueFd fd, InodeKey key, std::uint16_t typ
       inode->fd.store(fd.release(), std::memory_order_release);
       budget_.add();
       known_.fetch_add(1, std::memory_order_relaxed);
+      set_evictable(*inode, true);
       insert_locked(shard, *inode);
       slots_.publish(*inode, 1);
       ref = InodeRef(this, inode);
       added = true;
     }
   }
-  if (budget_.exceeded() && sweep(kSweepSteps) == 0 && added && budget_.exhausted() &&
-      !sweep_everywhere()) {
+  if (budget_.exceeded() && sweep() == 0 && added && budget_.exhausted()) {
     // Half of the reserve is gone and nothing can be given up: this lookup fails, the mount lives.
     (void)forget(ref.id(), 1);
     return Err(ENFILE);
@@ -265,6 +270,7 @@ void InodeTable::destroy_locked(Shard& shard, Inode& inode, UniqueFd& to_close) 
   if (fd >= 0) {
     to_close.reset(fd);
     budget_.remove();
+    set_evictable(inode, false);
   }
   inode.key = {0, 0};
   known_.fetch_sub(1, std::memory_order_relaxed);
@@ -352,29 +358,58 @@ Result<void> InodeTable::restore(Inode& inode) noexcept {
   if (inode.fd.compare_exchange_strong(none, fd->get(), std::memory_order_acq_rel)) {
     (void)fd->release();
     budget_.add();
+    set_evictable(inode, true);
     restores_.fetch_add(1, std::memory_order_relaxed);
   }
-  if (budget_.exceeded()) (void)sweep(kSweepSteps);
+  if (budget_.exceeded()) (void)sweep();
   return ok();
 }
 
-// Precondition: busy. Keeps the descriptor of anything that could not be opened again: no handle,
-// unknown mount, or no name left.
-bool InodeTable::give_up_descriptor(Inode& inode) noexcept {
+std::atomic<std::uint64_t>& InodeTable::evictable_word(std::uint32_t slot) const noexcept {
+  auto* words = reinterpret_cast<std::atomic<std::uint64_t>*>(evictable_.data());
+  return words[slot / kBitsPerWord];
+}
+
+void InodeTable::set_evictable(const Inode& inode, bool evictable) noexcept {
+  const std::uint32_t slot = slots_.slot_of(inode);
+  const std::uint64_t bit = std::uint64_t{1} << (slot % kBitsPerWord);
+  if (evictable) {
+    evictable_word(slot).fetch_or(bit, std::memory_order_relaxed);
+  } else {
+    evictable_word(slot).fetch_and(~bit, std::memory_order_relaxed);
+  }
+}
+
+// Precondition: busy. Not if it has no handle, is on a mount that cannot be asked, or has no name
+// left. That is taken to be for good: such an inode is not asked about again.
+bool InodeTable::can_be_reopened(Inode& inode) noexcept {
   const BorrowedFd fd(inode.fd.load(std::memory_order_acquire));
-  if (!fd.valid() || inode.handle_bytes == Inode::kNoHandle) return false;
   if (inode.handle_bytes == 0) {
     auto handle = FileHandle::of(fd);
-    if (!handle || !source_.mounts().knows(handle->mount_id)) {
-      inode.handle_bytes = Inode::kNoHandle;
-      return false;
-    }
+    if (!handle || !source_.mounts().knows(handle->mount_id)) return false;
     save_handle(inode, *handle);
   }
   // Others wait for this slot meanwhile, so a source on the network must not be asked.
   struct statx st;
   return ::statx(fd.get(), "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_NLINK, &st) == 0 &&
          st.stx_nlink != 0;
+}
+
+bool InodeTable::give_up_descriptor(std::uint32_t slot) noexcept {
+  Inode& inode = slots_.at(slot);
+  if (inode.recently_used.exchange(0, std::memory_order_relaxed) != 0) return false;
+  if (!slots_.try_busy(inode)) return false;
+  UniqueFd to_close;
+  if (inode.fd.load(std::memory_order_acquire) >= 0) {
+    if (can_be_reopened(inode)) to_close.reset(inode.fd.exchange(-1));
+    set_evictable(inode, false);
+  }
+  // Closed only after others may go on: the last reference to a removed file frees its blocks.
+  slots_.end_busy(inode);
+  if (!to_close.valid()) return false;
+  budget_.remove();
+  evictions_.fetch_add(1, std::memory_order_relaxed);
+  return true;
 }
 
 InodeTable::Removal::Removal(InodeTable& table) noexcept
@@ -398,43 +433,28 @@ bool InodeTable::may_give_up() noexcept {
   return true;
 }
 
-// Gives up at most kSweepBatch descriptors, looking at no more than `steps` slots, twice at each. The
-// first look takes second chances away. How many were given up.
-std::size_t InodeTable::sweep(std::size_t steps) noexcept {
+// Gives up some descriptors, if it can; how many. Goes twice around at most: the first time takes
+// second chances away.
+std::size_t InodeTable::sweep() noexcept {
   if (!may_give_up()) return 0;
   std::size_t given_up = 0;
-  const std::uint32_t end = slots_.high_water();
-  steps = std::min(steps, std::size_t{end} * 2 + 2);
-  while (steps-- > 0 && given_up < kSweepBatch) {
-    std::uint32_t slot = clock_hand_.fetch_add(1, std::memory_order_relaxed);
-    if (slot >= end || slot <= kRoot) {
-      clock_hand_.store(static_cast<std::uint32_t>(kRoot) + 1, std::memory_order_relaxed);
-      continue;
-    }
-    Inode& inode = slots_.at(slot);
-    if (inode.fd.load(std::memory_order_relaxed) < 0) continue;
-    if (inode.recently_used.exchange(0, std::memory_order_relaxed) != 0) continue;
-    if (!slots_.try_busy(inode)) continue;
-    UniqueFd to_close;
-    if (give_up_descriptor(inode)) to_close.reset(inode.fd.exchange(-1));
-    // Closed only after others may go on: the last reference to a removed file frees its blocks.
-    slots_.end_busy(inode);
-    if (to_close.valid()) {
-      budget_.remove();
-      evictions_.fetch_add(1, std::memory_order_relaxed);
-      ++given_up;
+  const std::uint32_t words = slots_.high_water() / kBitsPerWord + 1;
+  for (std::uint32_t i = 0; i < 2 * words + 1 && given_up < kSweepBatch; ++i) {
+    const std::uint32_t word = clock_hand_.fetch_add(1, std::memory_order_relaxed) % words;
+    const std::uint32_t first = word * kBitsPerWord;
+    std::uint64_t bits = evictable_word(first).load(std::memory_order_relaxed);
+    for (; bits != 0; bits &= bits - 1) {
+      const auto slot = first + static_cast<std::uint32_t>(std::countr_zero(bits));
+      if (give_up_descriptor(slot)) ++given_up;
     }
   }
   return given_up;
 }
 
-// In a large table the few slots that have a descriptor may be far from the hand.
-bool InodeTable::sweep_everywhere() noexcept { return sweep(~std::size_t{0}) > 0; }
-
-bool InodeTable::relieve() noexcept { return sweep(kSweepSteps) > 0 || sweep_everywhere(); }
+bool InodeTable::relieve() noexcept { return sweep() > 0; }
 
 std::size_t InodeTable::memory_bytes() const noexcept {
-  std::size_t bytes = slots_.touched_bytes();
+  std::size_t bytes = slots_.touched_bytes() + slots_.high_water() / 8;
   for (const Shard& shard : shards_) {
     auto& mutable_shard = const_cast<Shard&>(shard);
     MutexLock lock(mutable_shard.mutex);

@@ -40,13 +40,10 @@ struct alignas(64) Inode : SlotHead {
   // The file handle, saved before the descriptor is given up.
   std::int32_t handle_mount;
   std::int32_t handle_type;
-  std::uint8_t handle_bytes;  // 0: not saved; kNoHandle: the descriptor has to be kept
+  std::uint8_t handle_bytes;  // 0: not saved
   unsigned char handle[FileHandle::kMaxBytes];
-
-  static constexpr std::uint8_t kNoHandle = 0xff;
 };
 static_assert(sizeof(Inode) == 128);
-static_assert(FileHandle::kMaxBytes < Inode::kNoHandle);
 
 class InodeTable;
 
@@ -175,7 +172,7 @@ class InodeTable {
   };
 
   friend class InodeRef;
-  InodeTable(SourceTree& source, FdBudget& budget, Region region);
+  InodeTable(SourceTree& source, FdBudget& budget, Region region, Region evictable);
   Result<void> add_root();
 
   static std::uint64_t hash(InodeKey key) noexcept;
@@ -191,17 +188,23 @@ class InodeTable {
   void unpin(Inode& inode) noexcept;
   Result<void> restore(Inode& inode) noexcept;
   bool same_file(const Inode& inode, BorrowedFd fd) noexcept;
-  bool give_up_descriptor(Inode& inode) noexcept;
+  bool can_be_reopened(Inode& inode) noexcept;
+  bool give_up_descriptor(std::uint32_t slot) noexcept;
   bool may_give_up() noexcept;
-  std::size_t sweep(std::size_t steps) noexcept;
-  bool sweep_everywhere() noexcept;
+  std::size_t sweep() noexcept;
+  // The word of the bit map that has the slot's bit, and the bit.
+  [[nodiscard]] std::atomic<std::uint64_t>& evictable_word(std::uint32_t slot) const noexcept;
+  void set_evictable(const Inode& inode, bool evictable) noexcept;
 
   SourceTree& source_;
   FdBudget& budget_;
   SlotTable<Inode> slots_;
   std::array<Shard, kShards> shards_;
   std::array<Mutex, kRestoreLocks> restore_locks_;
-  std::atomic<std::uint32_t> clock_hand_{2};
+  // A bit per slot: it has a descriptor that may perhaps be given up. Private to the process; can be
+  // rebuilt. Changed only by who has the slot pinned, busy or owned.
+  Region evictable_;
+  std::atomic<std::uint32_t> clock_hand_{0};  // counts words of evictable_
   // Before the first descriptor is given up: `evicting_` is raised, the removals that did not see it
   // run out, then `settled_` opens the way. All sequentially consistent.
   std::atomic<bool> evicting_{false};

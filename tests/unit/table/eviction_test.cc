@@ -271,7 +271,7 @@ TEST_P(EvictionTest, OpensMoreThanTheLimitAllowsDescriptors) {
   ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &before), 0);
 }
 
-// The few slots with a descriptor may be far from the clock's hand.
+// The few slots with a descriptor are far apart there.
 TEST_P(EvictionTest, FindsWhatCanBeGivenUpInALargeTable) {
   constexpr std::uint64_t kMany = 300'000;
   TableTree tree(kTinyLimit, medium());
