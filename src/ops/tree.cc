@@ -28,19 +28,26 @@ Result<EntryReply> make_entry(OpContext& context, std::string_view name, std::ui
 // An inode whose last name goes away can no longer be opened by its file handle. If it is known and
 // has given up its descriptor, this gets it back and keeps it over the removal; afterwards it is not
 // given up again. Nothing to do as long as no descriptor was ever given up.
-InodeRef keep_before_removal(MountState& state, const InodeRef& parent, const char* name) {
-  if (!state.inodes->has_evicted()) return {};
-  auto st = sys::stat_at(parent.fd(), name, STATX_INO | STATX_NLINK);
-  if (!st) return {};
-  auto known =
-      state.inodes->find({device_number(st->stx_dev_major, st->stx_dev_minor), st->stx_ino});
-  if (!known) return {};
-  return std::move(*known);
-}
+class KeptOverRemoval {
+ public:
+  KeptOverRemoval(MountState& state, const InodeRef& parent, const char* name)
+      : removal_(*state.inodes) {
+    if (!removal_.must_look()) return;
+    auto st = sys::stat_at(parent.fd(), name, STATX_INO | STATX_NLINK);
+    if (!st) return;
+    auto known =
+        state.inodes->find({device_number(st->stx_dev_major, st->stx_dev_minor), st->stx_ino});
+    if (known) inode_ = std::move(*known);
+  }
+
+ private:
+  InodeTable::Removal removal_;
+  InodeRef inode_;
+};
 
 Result<void> remove(OpContext& context, std::string_view name, int flags) {
   const InodeRef parent = TRY(context.node());
-  const InodeRef kept = keep_before_removal(context.state, parent, name.data());
+  const KeptOverRemoval kept(context.state, parent, name.data());
   return as_caller(context.caller, [&] {
     return check_void(::unlinkat(parent.fd().get(), name.data(), flags));
   });
@@ -111,7 +118,7 @@ Result<void> rmdir(OpContext& context, const wire::RmdirRequest& request) {
 Result<void> rename(OpContext& context, const wire::RenameRequest& request) {
   const InodeRef from = TRY(context.node());
   const InodeRef to = TRY(context.state.inodes->get(request.new_parent));
-  const InodeRef kept = keep_before_removal(context.state, to, request.new_name.data());
+  const KeptOverRemoval kept(context.state, to, request.new_name.data());
   return as_caller(context.caller, [&] {
     return check_void(::renameat2(from.fd().get(), request.old_name.data(), to.fd().get(),
                                   request.new_name.data(), request.flags));
