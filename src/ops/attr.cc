@@ -40,18 +40,14 @@ Result<void> drop_set_ids(OpContext& context, BorrowedFd fd) {
   if (context.caller.uid == 0) return ok();
   const struct statx st = TRY(sys::stat_at(fd));
   if (!S_ISREG(st.stx_mode) || (st.stx_mode & (S_ISUID | S_ISGID)) == 0) return ok();
-  auto rights = CallerRights::read(context.caller.pid);
+  auto rights = CallerRights::of(context.caller);
   if (rights && (rights->file_capabilities & kCapFsetid) != 0) return ok();
-  mode_t mode = st.stx_mode & 07777 & ~static_cast<mode_t>(S_ISUID);
-  if ((mode & S_ISGID) != 0) {
-    const bool in_group =
-        context.caller.gid == st.stx_gid ||
-        (rights && std::find(rights->groups.begin(), rights->groups.end(), st.stx_gid) !=
-                       rights->groups.end());
-    if ((mode & S_IXGRP) != 0 || !in_group) mode &= ~static_cast<mode_t>(S_ISGID);
-  }
-  if (mode == (st.stx_mode & 07777)) return ok();
-  return sys::chmod_fd(fd, mode);
+  // A chown to nobody drops what a write by this caller drops, with the same regard to his groups,
+  // and, other than chmod, from append-only files too.
+  return as_caller_with_groups(context.caller, [&] {
+    return check_void(::fchownat(fd.get(), "", static_cast<uid_t>(-1), static_cast<gid_t>(-1),
+                                 AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW));
+  });
 }
 
 Result<void> set_size(OpContext& context, const wire::SetattrRequest& request,

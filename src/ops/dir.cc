@@ -116,10 +116,13 @@ Result<OpenReply> opendir(OpContext& context, const wire::OpenRequest& request) 
   if (inode->type != S_IFDIR) return Err(ENOTDIR);
   const int flags = O_RDONLY | O_DIRECTORY | (static_cast<int>(request.flags) & O_NOATIME);
   HandleTable::Opened opened;
-  opened.fd = TRY(as_caller(context.caller, [&] {
+  const auto reopen = [&] {
     return with_descriptors(context.state,
                             [&] { return context.state.source.reopen(inode.fd(), flags); });
-  }));
+  };
+  // Without O_LARGEFILE it is the kernel's own, for an ioctl on a directory that is open already.
+  const bool for_ioctl = (request.flags & wire::kLargeFile) == 0;
+  opened.fd = TRY(for_ioctl ? reopen() : as_caller(context.caller, reopen));
   if (context.state.config.noatime) {
     (void)::fcntl(opened.fd.get(), F_SETFL, O_NOATIME);
   }

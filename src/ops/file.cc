@@ -29,6 +29,12 @@ Result<UniqueFd> open_direct(MountState& state, BorrowedFd fd, std::uint32_t fla
   return state.source.reopen(fd, (static_cast<int>(flags) & O_ACCMODE) | O_DIRECT);
 }
 
+// An open that no program asked for. (Or a 32-bit program without large files, whose rights the
+// kernel has checked too.)
+bool for_ioctl(std::uint32_t flags) noexcept {
+  return (flags & (O_ACCMODE | O_TRUNC | wire::kLargeFile)) == O_RDONLY;
+}
+
 // The mount option: reading leaves the source's access times alone. Set after the open, because only
 // the owner may open that way. Best effort where the daemon may not either.
 void apply_noatime(const MountState& state, BorrowedFd fd) noexcept {
@@ -89,8 +95,11 @@ Result<OpenReply> open(OpContext& context, const wire::OpenRequest& request) {
   };
   const bool kill = (request.open_flags & wire::kOpenKillSuidgid) != 0;
   auto file = [&]() -> Result<SourceFile> {
-    // execve needs the right to execute, which the kernel has checked, and none to read.
-    if ((request.flags & wire::kFmodeExec) != 0) return open_as_asked();
+    // execve needs the right to execute, which the kernel has checked, and none to read. Neither
+    // does FS_IOC_GETFLAGS on a file that is open, for which the kernel opens it once more.
+    if ((request.flags & wire::kFmodeExec) != 0 || for_ioctl(request.flags)) {
+      return open_as_asked();
+    }
     if ((request.flags & O_TRUNC) != 0) {
       return as_modifier(context.caller, inode.fd(), kill, open_as_asked);
     }

@@ -61,6 +61,10 @@ Result<ByteSpan> ioctl(OpContext& context, const wire::IoctlRequest& request) {
   };
   // As the caller: whether the immutable flag may be set is decided by CAP_LINUX_IMMUTABLE.
   const int result = TRY(as_caller(context.caller, call));
+  // Setting flags moves ctime, which the kernel does not expect of an ioctl.
+  if (known->in > 0 && context.state.invalidations != nullptr) {
+    context.state.invalidations->drop_attributes(context.node_id());
+  }
 
   wire::IoctlOut out{};
   out.result = result;

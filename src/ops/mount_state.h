@@ -14,11 +14,14 @@
 
 namespace passthroughfs {
 
-// Takes what the kernel should no longer believe. Never blocks: a thread of its own sends it, because
-// dropping pages from inside a handler can deadlock with the very request that it answers.
+// Takes what the kernel should no longer believe. Thread-safe.
 class Invalidations {
  public:
+  // Never blocks: a thread of its own sends it, because dropping pages from inside a handler can
+  // deadlock with the very request that it answers.
   virtual void drop_pages(NodeId node) noexcept = 0;
+  // The attributes alone, before it returns; safe inside every handler.
+  virtual void drop_attributes(NodeId node) noexcept = 0;
 
  protected:
   ~Invalidations() = default;

@@ -35,6 +35,12 @@ void Notifier::drop_pages(NodeId node) noexcept {
   changed_.notify_one();
 }
 
+void Notifier::drop_attributes(NodeId node) noexcept {
+  const wire::NotifyInvalInodeOut out{node, -1, 0};  // an offset below 0: no pages
+  const std::array parts{bytes_of(out)};
+  (void)channel_.notify(wire::Notify::inval_inode, parts);
+}
+
 void Notifier::run() {
   for (;;) {
     NodeId node = 0;

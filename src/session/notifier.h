@@ -19,6 +19,7 @@ class Notifier final : public Invalidations {
   ~Notifier();  // ends the thread; what is queued is lost with the mount
 
   void drop_pages(NodeId node) noexcept override;
+  void drop_attributes(NodeId node) noexcept override;
 
  private:
   void run();

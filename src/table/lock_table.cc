@@ -33,6 +33,17 @@ Result<void> lock_result(int returned) noexcept {
   return Errno::last();
 }
 
+// One description for both kinds of lock, because read and write locks of one owner must not exclude
+// each other. Where the daemon may not open for both, the client could not either; but append-only
+// files, which the client may have had open before they became that, open only for appending.
+Result<UniqueFd> open_for_locks(const SourceTree& source, const HandleRef& handle) noexcept {
+  const int own = static_cast<int>(handle->flags) & O_ACCMODE;
+  auto fd = source.reopen(handle.fd(), O_RDWR);
+  if (!fd && fd.error() == EPERM) fd = source.reopen(handle.fd(), O_RDWR | O_APPEND);
+  if (!fd) fd = source.reopen(handle.fd(), own);
+  return fd;
+}
+
 }  // namespace
 
 LockTable::~LockTable() { abandon(); }
@@ -51,10 +62,7 @@ Result<void> LockTable::try_posix(Node& node, const LockClaim& claim, const Hand
   if (found == node.owners.end()) {
     if (claim.lock.type == F_UNLCK) return ok();
     if (source == nullptr) return Err(EBADF);
-    // One description for both kinds of lock, because read and write locks of one owner must not
-    // exclude each other. Where the daemon may not open for both, the client could not either.
-    auto fd = source->reopen(handle.fd(), O_RDWR);
-    if (!fd) fd = source->reopen(handle.fd(), static_cast<int>(handle->flags) & O_ACCMODE);
+    auto fd = open_for_locks(*source, handle);
     if (!fd) return fd.error();
     found = node.owners.emplace(claim.owner, Owner{}).first;
     found->second.fd = std::move(*fd);
@@ -192,10 +200,7 @@ void LockTable::set_or_wait(const LockClaim& claim, HandleRef handle, const Sour
           // Its descriptor has to outlive a FLUSH of the same owner while it waits.
           auto own = node.owners.find(claim.owner);
           if (own == node.owners.end()) {
-            auto fd = source.reopen(handle.fd(), O_RDWR);
-            if (!fd) {
-              fd = source.reopen(handle.fd(), static_cast<int>(handle->flags) & O_ACCMODE);
-            }
+            auto fd = open_for_locks(source, handle);
             own = node.owners.emplace(claim.owner, Owner{}).first;
             if (fd) own->second.fd = std::move(*fd);
           }

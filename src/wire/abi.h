@@ -494,6 +494,15 @@ inline constexpr std::uint32_t kIoctl32Bit = 1U << 3;
 inline constexpr std::uint32_t kIoctlDir = 1U << 4;
 inline constexpr std::uint64_t kUniqueResend = 1ULL << 63;   // set in a request sent again
 inline constexpr std::uint32_t kFmodeExec = 0x20;            // OpenIn::flags: opened by execve
+// OpenIn::flags: the kernel's O_LARGEFILE (the C library's is 0 where off_t is 64 bits). Every open
+// by a 64-bit program has it; one that the kernel makes for an ioctl on an open file has not.
+#if defined(__aarch64__) || defined(__arm__)
+inline constexpr std::uint32_t kLargeFile = 0400000;
+#elif defined(__powerpc__)
+inline constexpr std::uint32_t kLargeFile = 0200000;
+#else
+inline constexpr std::uint32_t kLargeFile = 0100000;
+#endif
 
 // ---- extensions at the end of create requests --------------------------------------------------
 
