@@ -8,7 +8,7 @@ import time
 from .contenders import LISTED, LISTED_FILES, microbench, say
 from .results import Section
 
-OPERATIONS = ["read_4k", "write_4k", "append", "open_close", "create_close", "stat", "fstat",
+OPERATIONS = ["read_4k", "read_4k_uncached", "write_4k", "append", "open_close", "create_close", "stat", "fstat",
               "getattr", "lookup_missing", "unlink", "rename", "mkdir_rmdir", "ftruncate", "chmod",
               "readdir", "read_1m", "read_1m_first", "write_1m"]
 # With several clients: one data operation, one answered from caches, and the kinds of requests.
@@ -55,6 +55,9 @@ def measure(arena, *, operations, rounds, seconds, deadline, clients=1, mode="th
         section.note("Microseconds per operation: the median batch (64 repetitions, fewer for the "
                      "long ones) in each round; "
                      + ("the client is pinned." if pin else "the scheduler places the client."))
+        section.note("read_4k_uncached: not in the mount's page cache, but in the source's. "
+                     "read_1m_first: the same, in order, with read-ahead. getattr: statx with "
+                     "AT_STATX_FORCE_SYNC, the smallest request there is.")
         section.note(f"readdir lists a directory of {LISTED_FILES} files.")
     failed = set()
     for turn in range(rounds):

@@ -118,6 +118,37 @@ class ReadOrWrite : public OnFile {
   std::size_t offset_ = 0;
 };
 
+// 4 KiB reads that the page cache of the mount cannot answer but that of the source can.
+class UncachedRead : public OnFile {
+ public:
+  explicit UncachedRead(const Workspace& space)
+      : OnFile(space, kMegabyte),
+        file_(path(), O_RDONLY),
+        native_(space.dir == space.source_dir),
+        buffer_(kPage) {
+    // No reading ahead: one call, one request.
+    check(::posix_fadvise(file_.get(), 0, 0, POSIX_FADV_RANDOM) == 0, "posix_fadvise", path());
+  }
+  void prepare(std::uint64_t /*count*/) override {
+    // Natively that would be the source's own cache.
+    if (!native_) (void)::posix_fadvise(file_.get(), 0, 0, POSIX_FADV_DONTNEED);
+    offset_ = 0;
+  }
+  void run(std::uint64_t count) override {
+    for (; count > 0; --count) {
+      check(::pread(file_.get(), buffer_.data(), kPage, offset_) == static_cast<ssize_t>(kPage),
+            "pread", path());
+      offset_ += static_cast<off_t>(kPage);
+    }
+  }
+
+ private:
+  File file_;
+  bool native_;
+  std::vector<char> buffer_;
+  off_t offset_ = 0;
+};
+
 class Append : public OnFile {
  public:
   explicit Append(const Workspace& space)
@@ -506,6 +537,7 @@ std::unique_ptr<Operation> make_pipe(const Workspace& /*space*/) {
 
 constexpr auto kOperations = std::to_array<OperationInfo>({
     {"read_4k", "pread of 4 KiB, open file", make_io<false, kPage, kMegabyte>},
+    {"read_4k_uncached", "the same, from the source's page cache", make<UncachedRead>},
     {"write_4k", "pwrite of 4 KiB, open file", make_io<true, kPage, kMegabyte>},
     {"append", "write of 100 bytes with O_APPEND", make<Append>},
     {"open_close", "open and close an existing file", make<OpenClose>},
