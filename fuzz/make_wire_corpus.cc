@@ -30,16 +30,16 @@ void write_request(const fs::path& directory, const std::string& name, std::uint
 }
 
 void write_requests(const fs::path& directory) {
-  constexpr std::uint8_t kCorrectLength = 1;
-  constexpr std::uint8_t kSetxattrExt = 2;
+  constexpr std::uint8_t correct_length = 1;
+  constexpr std::uint8_t setxattr_ext = 2;
   for (const test::Sample& sample : test::sample_of_each_request()) {
-    write_request(directory, std::string(sample.name), kCorrectLength | kSetxattrExt,
+    write_request(directory, std::string(sample.name), correct_length | setxattr_ext,
                   sample.request);
   }
-  write_request(directory, "setxattr_compat", kCorrectLength,
+  write_request(directory, "setxattr_compat", correct_length,
                 test::requests::setxattr_compat(2, "user.name", bytes_of(std::string_view("v"))));
-  write_request(directory, "getattr_handle", kCorrectLength, test::requests::getattr(2, 9));
-  write_request(directory, "lookup_dotdot", kCorrectLength, test::requests::lookup(2, ".."));
+  write_request(directory, "getattr_handle", correct_length, test::requests::getattr(2, 9));
+  write_request(directory, "lookup_dotdot", correct_length, test::requests::lookup(2, ".."));
   write_request(directory, "wrong_length", 0, test::requests::lookup(2, "name"));
 }
 

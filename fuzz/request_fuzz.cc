@@ -32,7 +32,7 @@ void require_inside(ByteSpan view, ByteSpan message) {
 
 void require_component(std::string_view name) {
   require(!name.empty() && name.size() <= 255 && name != "." && name != "..");
-  require(name.find('/') == name.npos && name.find('\0') == name.npos);
+  require(name.find('/') == std::string_view::npos && name.find('\0') == std::string_view::npos);
 }
 
 void check_views(const wire::Request& request, const wire::DecodeOptions& options,

@@ -38,7 +38,7 @@ TEST(UniqueFd, MovingHandsOver) {
   UniqueFd from = open_null();
   const int number = from.get();
   const UniqueFd to = std::move(from);
-  EXPECT_FALSE(from.valid());  // NOLINT(bugprone-use-after-move): that is the question
+  EXPECT_FALSE(from.valid());  // NOLINT(bugprone-use-after-move,clang-analyzer-cplusplus.Move)
   EXPECT_EQ(to.get(), number);
   EXPECT_TRUE(is_open(number));
 }

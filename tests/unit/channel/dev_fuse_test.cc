@@ -127,14 +127,14 @@ TEST_F(DevFuse, ResentRequestIsAnsweredUnderItsMarkedNumber) {
 }
 
 TEST_F(DevFuse, AnswersComeFromAnyThread) {
-  constexpr int kRequests = 400;
-  constexpr std::size_t kThreads = 4;
+  constexpr int request_count = 400;
+  constexpr std::size_t thread_count = 4;
   std::vector<std::uint64_t> numbers;
-  std::vector<std::vector<Incoming>> shares(kThreads);
-  for (int i = 0; i < kRequests; ++i) {
+  std::vector<std::vector<Incoming>> shares(thread_count);
+  for (int i = 0; i < request_count; ++i) {
     numbers.push_back(kernel_.send(requests::statfs(static_cast<std::uint64_t>(i))));
     Incoming incoming = take();
-    shares[static_cast<std::size_t>(i) % kThreads].push_back(std::move(incoming));
+    shares[static_cast<std::size_t>(i) % thread_count].push_back(std::move(incoming));
   }
   std::vector<std::thread> threads;
   for (std::vector<Incoming>& share : shares) {
@@ -153,7 +153,7 @@ TEST_F(DevFuse, AnswersComeFromAnyThread) {
 }
 
 TEST_F(DevFuse, SeveralReadersShareTheRequests) {
-  constexpr int kRequests = 300;
+  constexpr int request_count = 300;
   std::vector<std::thread> workers;
   for (int i = 0; i < 3; ++i) {
     workers.emplace_back([this] {
@@ -165,7 +165,7 @@ TEST_F(DevFuse, SeveralReadersShareTheRequests) {
       }
     });
   }
-  for (std::uint64_t i = 0; i < kRequests; ++i) {
+  for (std::uint64_t i = 0; i < request_count; ++i) {
     EXPECT_EQ(kernel_.call(requests::statfs(i)).as<std::uint64_t>(), i);
   }
   channel_->wake_all();
@@ -436,14 +436,14 @@ TEST_F(DevFuse, AnswersAreStillSentAfterWakeAll) {
 // Whatever wake_all() meets: threads before their first call, between check and read, inside the
 // read, with a request in hand, or gone. A lost wake-up would hang this test.
 TEST(DevFuseWaking, NoThreadIsMissed) {
-  constexpr int kRounds = 300;
-  constexpr int kThreads = 3;
-  for (int round = 0; round < kRounds; ++round) {
+  constexpr int round_count = 300;
+  constexpr int thread_count = 3;
+  for (int round = 0; round < round_count; ++round) {
     FakeKernel kernel;
     const std::unique_ptr<Channel> channel = make_dev_fuse_channel(kernel.take_device(), kMaxWrite);
     std::atomic<int> left{0};
     std::vector<std::thread> threads;
-    for (int i = 0; i < kThreads; ++i) {
+    for (int i = 0; i < thread_count; ++i) {
       threads.emplace_back([&channel, &left] {
         {
           const auto queue = channel->open_queue(-1);
@@ -462,7 +462,7 @@ TEST(DevFuseWaking, NoThreadIsMissed) {
       std::atomic_signal_fence(std::memory_order_seq_cst);
     channel->wake_all();
     for (std::thread& thread : threads) thread.join();
-    EXPECT_EQ(left, kThreads);
+    EXPECT_EQ(left, thread_count);
   }
 }
 

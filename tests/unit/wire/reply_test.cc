@@ -150,7 +150,7 @@ TEST_F(DroppedReply, MovingHandsTheDutyOver) {
   {
     Reply from(sink_, 4, kOpcode);
     Reply to(std::move(from));
-    EXPECT_FALSE(from.pending());  // NOLINT(bugprone-use-after-move): that is the question
+    EXPECT_FALSE(from.pending());  // NOLINT(bugprone-use-after-move,clang-analyzer-cplusplus.Move)
     EXPECT_TRUE(to.ok());
   }
   EXPECT_EQ(sink_.sent.size(), 1U);
