@@ -75,9 +75,9 @@ class Filesystem::Impl {
   Outcome<void> run();
   Outcome<void> stop();
 
-  MountConfig config_;
-  bool dedicated_ = false;
-  bool control_ = true;
+  void trace_requests(bool traced) noexcept { config_.trace = traced; }
+  void dedicate_process(bool dedicated) noexcept { dedicated_ = dedicated; }
+  void offer_control(bool offered) noexcept { control_ = offered; }
 
  private:
   // Only forwards. `stopping` is reached from `serving` by stop().
@@ -110,6 +110,11 @@ class Filesystem::Impl {
     }
     return unmount(config_.mountpoint, lazy);
   }
+
+  // Set before mount(), constant afterwards.
+  MountConfig config_;
+  bool dedicated_ = false;
+  bool control_ = true;
 
   Mutex mutex_;
   ConditionVariable changed_;
@@ -243,9 +248,9 @@ Filesystem::~Filesystem() {
 Outcome<void> Filesystem::configure(std::string_view option, std::string_view value) {
   return impl_->configure(option, value);
 }
-void Filesystem::dedicate_process(bool dedicated) noexcept { impl_->dedicated_ = dedicated; }
-void Filesystem::offer_control(bool offered) noexcept { impl_->control_ = offered; }
-void Filesystem::trace_requests(bool traced) noexcept { impl_->config_.trace = traced; }
+void Filesystem::dedicate_process(bool dedicated) noexcept { impl_->dedicate_process(dedicated); }
+void Filesystem::offer_control(bool offered) noexcept { impl_->offer_control(offered); }
+void Filesystem::trace_requests(bool traced) noexcept { impl_->trace_requests(traced); }
 Outcome<void> Filesystem::mount() { return impl_->mount(); }
 Outcome<void> Filesystem::run() { return impl_->run(); }
 Outcome<void> Filesystem::stop() { return impl_->stop(); }
