@@ -73,8 +73,9 @@ constexpr auto kOptions = std::to_array<MountOption>({
     {"io", ValueKind::choice, "auto|passthrough|daemon",
      "where reads and writes run: in the kernel or in the daemon",
      [](Config& c, Value v) -> Outcome<void> {
-       if (v == "passthrough") return unavailable("io=passthrough");
-       c.io = v == "auto" ? IoMode::automatic : IoMode::daemon;
+       c.io = v == "auto"          ? IoMode::automatic
+              : v == "passthrough" ? IoMode::passthrough
+                                   : IoMode::daemon;
        return {};
      }},
     {"transport", ValueKind::choice, "auto|uring|dev",

@@ -8,6 +8,7 @@
 
 #include "ops/attributes.h"
 #include "ops/handlers.h"
+#include "ops/mapped.h"
 #include "ops/open_file.h"
 
 namespace passthroughfs::ops {
@@ -15,21 +16,22 @@ namespace {
 
 using namespace wire::setattr_valid;
 
-// What a request works on: the handle if it names one, which cannot be stale, else the inode.
+// What a request works on: the handle if it names one and it has a descriptor, else the inode, which
+// is the same object.
 struct Target {
   InodeRef inode;
   HandleRef handle;
 
-  [[nodiscard]] BorrowedFd fd() const noexcept { return handle ? handle.fd() : inode.fd(); }
+  [[nodiscard]] bool opened() const noexcept { return handle && handle.fd().valid(); }
+  [[nodiscard]] BorrowedFd fd() const noexcept { return opened() ? handle.fd() : inode.fd(); }
 };
 
 Result<Target> target_of(OpContext& context, std::optional<std::uint64_t> fh) {
   Target target;
   if (fh && context.state.config.handles == HandleMode::table) {
     target.handle = TRY(context.state.handles->get(*fh, context.node_id()));
-  } else {
-    target.inode = TRY(context.node());
   }
+  target.inode = TRY(context.node());
   return target;
 }
 
@@ -60,7 +62,7 @@ Result<void> set_size(OpContext& context, const wire::SetattrRequest& request,
                       const Target& target) {
   const auto size = static_cast<off_t>(request.in.size);
   const bool kill = request.has(kill_suidgid);
-  if (target.handle && can_write(target.handle->flags)) {
+  if (target.opened() && can_write(target.handle->flags)) {
     return as_modifier(context.caller, target.fd(), kill,
                        [&] { return check_void(::ftruncate(target.fd().get(), size)); });
   }
@@ -125,7 +127,7 @@ Result<void> set_times(OpContext& context, const wire::SetattrRequest& request, 
 
 Result<wire::AttrOut> getattr(OpContext& context, const wire::GetattrRequest& request) {
   const Target target = TRY(target_of(context, request.fh));
-  return attributes_of(context.state, target.fd());
+  return attributes_of(context.state, target.inode, target.fd());
 }
 
 Result<wire::StatxOut> statx(OpContext& context, const wire::StatxRequest& request) {
@@ -136,7 +138,7 @@ Result<wire::StatxOut> statx(OpContext& context, const wire::StatxRequest& reque
     return wire::SxTime{in.tv_sec, in.tv_nsec, 0};
   };
   wire::StatxOut out{};
-  out.attr_valid = context.state.validity.attributes;
+  out.attr_valid = attribute_validity(context.state, target.inode);
   wire::Statx& sx = out.stat;
   sx.mask = st.stx_mask;
   sx.blksize = st.stx_blksize;
@@ -170,7 +172,7 @@ Result<wire::AttrOut> setattr(OpContext& context, const wire::SetattrRequest& re
   // First error wins, in the order in which the kernel combines them.
   Result<void> done;
   if (owner) done = set_owner(context, request, target.fd());
-  if (done && request.has(mode)) done = set_mode(context, request, target.fd(), bool(target.handle));
+  if (done && request.has(mode)) done = set_mode(context, request, target.fd(), target.opened());
   if (done && size_too) done = set_size(context, request, target);
   if (done && times) done = set_times(context, request, target.fd());
   if (done && !owner && !request.has(mode) && !size_too && !times) {
@@ -181,7 +183,7 @@ Result<wire::AttrOut> setattr(OpContext& context, const wire::SetattrRequest& re
     }
   }
   if (!done) return done.error();
-  return attributes_of(context.state, target.fd());
+  return attributes_of(context.state, target.inode, target.fd());
 }
 
 Result<void> access(OpContext& context, const wire::AccessRequest& request) {

@@ -3,6 +3,7 @@
 
 #include <sys/sysmacros.h>
 
+#include "ops/mapped.h"
 #include "source/file_handle.h"
 
 namespace passthroughfs {
@@ -53,19 +54,22 @@ wire::Attr to_attr(MountState& state, const struct statx& st) noexcept {
   return attr;
 }
 
-Result<wire::AttrOut> attributes_of(MountState& state, BorrowedFd fd) noexcept {
-  const struct statx st = TRY(sys::stat_at(fd));
+// The validity is asked first: should it end while the attributes are read, the kernel is told to
+// drop what this brings.
+Result<wire::AttrOut> attributes_of(MountState& state, const InodeRef& inode,
+                                    BorrowedFd fd) noexcept {
   wire::AttrOut out{};
-  out.attr_valid = state.validity.attributes;
+  out.attr_valid = attribute_validity(state, inode);
+  const struct statx st = TRY(sys::stat_at(fd));
   out.attr = to_attr(state, st);
   return out;
 }
 
-wire::EntryOut to_entry(MountState& state, NodeId node, const struct statx& st) noexcept {
+wire::EntryOut to_entry(MountState& state, const InodeRef& inode, const struct statx& st) noexcept {
   wire::EntryOut out{};
-  out.nodeid = node;  // never reused, so the generation may stay 0
+  out.nodeid = inode.id();  // never reused, so the generation may stay 0
   out.entry_valid = state.validity.entry;
-  out.attr_valid = state.validity.attributes;
+  out.attr_valid = attribute_validity(state, inode);
   out.attr = to_attr(state, st);
   return out;
 }
@@ -82,7 +86,7 @@ Result<wire::EntryOut> look_up(MountState& state, UniqueFd fd, InodeRef* kept) n
   }
   const InodeKey key{device_number(st.stx_dev_major, st.stx_dev_minor), st.stx_ino};
   InodeRef inode = TRY(state.inodes->lookup(std::move(fd), key, st.stx_mode & S_IFMT));
-  const wire::EntryOut out = to_entry(state, inode.id(), st);
+  const wire::EntryOut out = to_entry(state, inode, st);
   if (kept != nullptr) *kept = std::move(inode);
   return out;
 }

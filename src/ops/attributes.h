@@ -11,10 +11,11 @@ namespace passthroughfs {
 // The source's attributes as the kernel wants them, with the inode number that the mount shows.
 [[nodiscard]] wire::Attr to_attr(MountState& state, const struct statx& st) noexcept;
 
-// Attributes of an object with the validity of the cache mode. `fd`: its handle's or O_PATH one.
-[[nodiscard]] Result<wire::AttrOut> attributes_of(MountState& state, BorrowedFd fd) noexcept;
+// Attributes of an inode with the validity that they have now. `fd`: its handle's or O_PATH one.
+[[nodiscard]] Result<wire::AttrOut> attributes_of(MountState& state, const InodeRef& inode,
+                                                  BorrowedFd fd) noexcept;
 
-[[nodiscard]] wire::EntryOut to_entry(MountState& state, NodeId node,
+[[nodiscard]] wire::EntryOut to_entry(MountState& state, const InodeRef& inode,
                                       const struct statx& st) noexcept;
 
 // Device numbers as the protocol carries them (the kernel's new_encode_dev).

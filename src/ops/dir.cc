@@ -123,9 +123,7 @@ Result<OpenReply> opendir(OpContext& context, const wire::OpenRequest& request) 
   // Without O_LARGEFILE it is the kernel's own, for an ioctl on a directory that is open already.
   const bool for_ioctl = (request.flags & wire::kLargeFile) == 0;
   opened.fd = TRY(for_ioctl ? reopen() : as_caller(context.caller, reopen));
-  if (context.state.config.noatime) {
-    (void)::fcntl(opened.fd.get(), F_SETFL, O_NOATIME);
-  }
+  leave_access_times(context.state, opened.fd.borrow());
   opened.flags = request.flags;
   opened.pid = context.request.header.pid;
   opened.kind = HandleKind::directory;
@@ -165,7 +163,7 @@ Result<DirentPlusReply> readdirplus(OpContext& context, const wire::ReadRequest&
 
 Result<void> releasedir(OpContext& context, const wire::ReleaseRequest& request) {
   if (context.state.config.handles == HandleMode::stateless) return ok();
-  TRY(context.state.handles->release(request.fh, context.node_id()));
+  TRY(close_handle(context.state, context.node_id(), request.fh));
   context.state.locks.drop_handle(context.node_id(), request.fh);
   return ok();
 }

@@ -8,6 +8,7 @@
 #include "ops/attributes.h"
 #include "ops/content_version.h"
 #include "ops/handlers.h"
+#include "ops/mapped.h"
 #include "ops/open_file.h"
 
 namespace passthroughfs::ops {
@@ -35,14 +36,6 @@ bool for_ioctl(std::uint32_t flags) noexcept {
   return (flags & (O_ACCMODE | O_TRUNC | wire::kLargeFile)) == O_RDONLY;
 }
 
-// The mount option: reading leaves the source's access times alone. Set after the open, because only
-// the owner may open that way. Best effort where the daemon may not either.
-void apply_noatime(const MountState& state, BorrowedFd fd) noexcept {
-  if (!state.config.noatime) return;
-  const int flags = ::fcntl(fd.get(), F_GETFL);
-  if (flags >= 0) (void)::fcntl(fd.get(), F_SETFL, flags | O_NOATIME);
-}
-
 struct SourceFile {
   UniqueFd fd;
   bool append = false;
@@ -60,19 +53,56 @@ Result<SourceFile> open_without_append(std::uint32_t flags, Open&& open) {
   return SourceFile{std::move(*fd), false};
 }
 
+// One open's part in its inode's way of I/O, until a handle has taken it over.
+class BackingUse {
+ public:
+  BackingUse(MountState& state, const InodeRef& inode) noexcept
+      : state_(state), inode_(inode), id_(state.backings.begin_open(inode)) {}
+  ~BackingUse() {
+    if (!taken_) state_.backings.end_open(inode_, passthrough());
+  }
+  BackingUse(const BackingUse&) = delete;
+  BackingUse& operator=(const BackingUse&) = delete;
+
+  [[nodiscard]] std::int32_t id() const noexcept { return id_; }
+  [[nodiscard]] bool passthrough() const noexcept { return id_ != 0; }
+  void taken() noexcept { taken_ = true; }
+
+ private:
+  MountState& state_;
+  const InodeRef& inode_;
+  const std::int32_t id_;
+  bool taken_ = false;
+};
+
+// Whether an open can do without a descriptor until something needs one. Reading in passthrough can:
+// the kernel opens its own file, has checked the rights, and the daemon can open it later. Writing
+// cannot: the source has a say (immutable files, a running program), and so it has in O_DIRECT.
+bool open_later(const BackingUse& use, std::uint32_t flags) noexcept {
+  return use.passthrough() && !can_write(flags) && (flags & (O_TRUNC | O_DIRECT)) == 0;
+}
+
 Result<wire::OpenOut> add_handle(OpContext& context, const InodeRef& inode, SourceFile file,
-                                 UniqueFd direct, std::uint32_t flags) {
-  apply_noatime(context.state, file.fd.borrow());
-  if (direct.valid()) apply_noatime(context.state, direct.borrow());
+                                 UniqueFd direct, std::uint32_t flags, BackingUse& use) {
+  if (file.fd.valid()) leave_access_times(context.state, file.fd.borrow());
+  if (direct.valid()) leave_access_times(context.state, direct.borrow());
   wire::OpenOut out{};
-  if (keep_pages(*inode, file.fd.borrow())) out.open_flags |= wire::fopen_flag::keep_cache;
   HandleTable::Opened opened;
+  if (use.passthrough()) {
+    out.open_flags |= wire::fopen_flag::passthrough;
+    out.backing_id = use.id();
+    opened.io = HandleIo::passthrough;
+  } else if (keep_pages(*inode, file.fd.borrow())) {
+    out.open_flags |= wire::fopen_flag::keep_cache;
+  }
   opened.fd = std::move(file.fd);
   opened.direct_fd = std::move(direct);
   opened.flags = flags;
   opened.pid = context.request.header.pid;
   opened.append_fd = file.append;
   out.fh = TRY(context.state.handles->add(inode, std::move(opened)));
+  use.taken();
+  if (use.passthrough() && (flags & O_ACCMODE) == O_RDWR) begin_mappable(context.state, inode);
   return out;
 }
 
@@ -94,7 +124,9 @@ Result<OpenReply> open(OpContext& context, const wire::OpenRequest& request) {
     return open_without_append(request.flags, open_source);
   };
   const bool kill = (request.open_flags & wire::kOpenKillSuidgid) != 0;
+  BackingUse use(context.state, inode);
   auto file = [&]() -> Result<SourceFile> {
+    if (open_later(use, request.flags)) return SourceFile{};
     // execve needs the right to execute, which the kernel has checked, and none to read. Neither
     // does FS_IOC_GETFLAGS on a file that is open, for which the kernel opens it once more.
     if ((request.flags & wire::kFmodeExec) != 0 || for_ioctl(request.flags)) {
@@ -108,7 +140,7 @@ Result<OpenReply> open(OpContext& context, const wire::OpenRequest& request) {
   if (!file) return file.error();
   UniqueFd direct = TRY(open_direct(context.state, file->fd.borrow(), request.flags));
   return OpenReply{
-      TRY(add_handle(context, inode, std::move(*file), std::move(direct), request.flags))};
+      TRY(add_handle(context, inode, std::move(*file), std::move(direct), request.flags, use))};
 }
 
 Result<CreateReply> create(OpContext& context, const wire::CreateRequest& request) {
@@ -148,12 +180,14 @@ Result<CreateReply> create(OpContext& context, const wire::CreateRequest& reques
     if (!entry) return entry.error();
     auto opened = [&]() -> Result<wire::OpenOut> {
       UniqueFd direct = TRY(open_direct(context.state, file->fd.borrow(), request.flags));
-      return add_handle(context, inode, std::move(*file), std::move(direct), request.flags);
+      BackingUse use(context.state, inode);
+      return add_handle(context, inode, std::move(*file), std::move(direct), request.flags, use);
     }();
     if (!opened) {
       (void)context.state.inodes->forget(entry->nodeid, 1);
       return opened.error();
     }
+    entry->attr_valid = attribute_validity(context.state, inode);
     return CreateReply{*entry, *opened};
   };
   auto reply = finish();
@@ -184,12 +218,14 @@ Result<CreateReply> tmpfile(OpContext& context, const wire::CreateRequest& reque
   }));
   UniqueFd direct = TRY(open_direct(context.state, file->fd.borrow(), request.flags));
   InodeRef inode;
-  const wire::EntryOut entry = TRY(look_up(context.state, std::move(path), &inode));
-  auto opened = add_handle(context, inode, std::move(*file), std::move(direct), request.flags);
+  wire::EntryOut entry = TRY(look_up(context.state, std::move(path), &inode));
+  BackingUse use(context.state, inode);
+  auto opened = add_handle(context, inode, std::move(*file), std::move(direct), request.flags, use);
   if (!opened) {
     (void)context.state.inodes->forget(entry.nodeid, 1);
     return opened.error();
   }
+  entry.attr_valid = attribute_validity(context.state, inode);
   return CreateReply{entry, *opened};
 }
 
@@ -199,13 +235,15 @@ Result<void> flush(OpContext& context, const wire::FlushRequest& request) {
   if (context.state.config.handles == HandleMode::stateless) return Err(ENOSYS);
   const HandleRef handle = TRY(context.state.handles->get(request.fh, context.node_id()));
   context.state.locks.drop_owner(context.node_id(), request.lock_owner);
+  // A passthrough handle that nothing has needed a descriptor for has nothing to report either.
+  if (!handle.fd().valid()) return ok();
   UniqueFd copy = TRY(with_descriptors(context.state, [&] { return duplicate(handle.fd()); }));
   return copy.close_checked();
 }
 
 Result<void> release(OpContext& context, const wire::ReleaseRequest& request) {
   if (context.state.config.handles == HandleMode::stateless) return ok();
-  TRY(context.state.handles->release(request.fh, context.node_id()));
+  TRY(close_handle(context.state, context.node_id(), request.fh));
   // Locks of the open file description go with it; then others may have theirs.
   context.state.locks.drop_handle(context.node_id(), request.fh);
   return ok();

@@ -2,6 +2,7 @@
 #include <fcntl.h>
 
 #include "ops/handlers.h"
+#include "ops/open_file.h"
 
 namespace passthroughfs::ops {
 namespace {
@@ -21,7 +22,9 @@ Result<LockClaim> claim_of(OpContext& context, const wire::LockRequest& request)
 
 // In the stateless design locks are not negotiated: the kernel keeps them itself.
 Result<HandleRef> handle_of(OpContext& context, const wire::LockRequest& request) {
-  return context.state.handles->get(request.fh, context.node_id());
+  HandleRef handle = TRY(context.state.handles->get(request.fh, context.node_id()));
+  TRY(ensure_descriptor(context.state, handle));
+  return handle;
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <memory>
 
+#include "ops/backing.h"
 #include "ops/options.h"
 #include "source/source_tree.h"
 #include "table/fd_budget.h"
@@ -46,6 +47,7 @@ struct MountState {
   std::unique_ptr<InodeTable> inodes;
   std::unique_ptr<HandleTable> handles;
   LockTable locks;
+  Backings backings;
   Validity validity;
   Invalidations* invalidations = nullptr;
 

@@ -8,6 +8,7 @@
 
 #include "base/log.h"
 #include "ops/handlers.h"
+#include "ops/open_file.h"
 
 namespace passthroughfs {
 namespace {
@@ -35,14 +36,14 @@ void answer(OpContext& context, wire::Reply& reply, const EntryReply& entry) {
 
 void answer(OpContext& context, wire::Reply& reply, const OpenReply& opened) {
   if (!reply.value(opened.out)) {
-    (void)context.state.handles->release(opened.out.fh, context.node_id());
+    (void)close_handle(context.state, context.node_id(), opened.out.fh);
   }
 }
 
 void answer(OpContext& context, wire::Reply& reply, const CreateReply& created) {
   const std::array parts{bytes_of(created.entry), bytes_of(created.open)};
   if (!reply.parts(parts)) {
-    (void)context.state.handles->release(created.open.fh, created.entry.nodeid);
+    (void)close_handle(context.state, created.entry.nodeid, created.open.fh);
     give_up_entry(context.state, created.entry);
   }
 }

@@ -4,10 +4,12 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
+#include "ops/mapped.h"
+
 namespace passthroughfs {
 
 void leave_access_times(const MountState& state, BorrowedFd fd) noexcept {
-  if (!state.config.noatime) return;
+  if (!state.config.noatime || state.source.without_atime()) return;
   const int flags = ::fcntl(fd.get(), F_GETFL);
   if (flags >= 0) (void)::fcntl(fd.get(), F_SETFL, flags | O_NOATIME);
 }
@@ -17,6 +19,7 @@ Result<OpenFile> OpenFile::of(OpContext& context, NodeId node, std::uint64_t fh,
   OpenFile out;
   if (context.state.config.handles == HandleMode::table) {
     out.handle_ = TRY(context.state.handles->get(fh, node));
+    TRY(ensure_descriptor(context.state, out.handle_));
     return out;
   }
   const InodeRef inode = TRY(context.state.inodes->get(node));
@@ -40,6 +43,38 @@ Result<OpenFile> OpenFile::of(OpContext& context, NodeId node, std::uint64_t fh,
   out.own_ = TRY(std::move(opened));
   leave_access_times(context.state, out.own_.borrow());
   return out;
+}
+
+Result<void> ensure_descriptor(MountState& state, const HandleRef& handle) noexcept {
+  if (handle.fd().valid()) return ok();
+  const InodeRef inode = TRY(state.inodes->get(handle->node));
+  const int flags = static_cast<int>(handle->flags) & (O_ACCMODE | O_NOATIME);
+  UniqueFd fd =
+      TRY(with_descriptors(state, [&] { return state.source.reopen(inode.fd(), flags); }));
+  int none = -1;
+  if (handle->fd.compare_exchange_strong(none, fd.get(), std::memory_order_acq_rel)) {
+    (void)fd.release();
+  }
+  return ok();
+}
+
+Result<void> close_handle(MountState& state, NodeId node, std::uint64_t fh) noexcept {
+  auto inode = state.inodes->get(node);
+  bool file = false;
+  bool passthrough = false;
+  std::uint32_t flags = 0;
+  {
+    const HandleRef handle = TRY(state.handles->get(fh, node));
+    file = handle->kind == HandleKind::file;
+    passthrough = handle->io == HandleIo::passthrough;
+    flags = handle->flags;
+  }
+  TRY(state.handles->release(fh, node));
+  if (inode && file) {
+    state.backings.end_open(*inode, passthrough);
+    if (passthrough && (flags & O_ACCMODE) == O_RDWR) end_mappable(*inode);
+  }
+  return ok();
 }
 
 }  // namespace passthroughfs

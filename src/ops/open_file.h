@@ -17,6 +17,7 @@ class OpenFile {
   static Result<OpenFile> of(OpContext& context, NodeId node, std::uint64_t fh,
                              int access) noexcept;
 
+  // Always valid: a handle without a descriptor (passthrough) gets one here.
   [[nodiscard]] BorrowedFd fd() const noexcept { return handle_ ? handle_.fd() : own_.borrow(); }
   // Empty in the stateless design.
   [[nodiscard]] const HandleRef& handle() const noexcept { return handle_; }
@@ -25,6 +26,14 @@ class OpenFile {
   HandleRef handle_;
   UniqueFd own_;
 };
+
+// Gives a passthrough handle the descriptor that an operation needs. The daemon's own identity is
+// needed: the client's right was checked when it opened.
+Result<void> ensure_descriptor(MountState& state, const HandleRef& handle) noexcept;
+
+// RELEASE, or an open whose answer could not be sent: ends the handle and its part in the inode's
+// way of I/O. EBADF as HandleTable::release.
+Result<void> close_handle(MountState& state, NodeId node, std::uint64_t fh) noexcept;
 
 // The mount option: reading leaves the source's access times alone. Set after the open, because only
 // the owner may open that way. Best effort where the daemon may not either.

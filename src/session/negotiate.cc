@@ -32,7 +32,8 @@ constexpr std::uint32_t kPageSize = 4096;
 
 }  // namespace
 
-Result<Negotiated> negotiate(const wire::InitRequest& offer, const MountConfig& config) noexcept {
+Result<Negotiated> negotiate(const wire::InitRequest& offer, const MountConfig& config,
+                             bool stacked_source) noexcept {
   Negotiated out;
   out.reply.major = wire::kMajor;
   out.reply.minor = wire::kMinor;
@@ -45,6 +46,7 @@ Result<Negotiated> negotiate(const wire::InitRequest& offer, const MountConfig& 
   std::uint64_t wanted = kWanted;
   if (config.handles == HandleMode::table) {
     wanted |= kWantedWithHandles;
+    if (config.io != IoMode::daemon) wanted |= passthrough;
   } else {
     // Without OPEN nobody would tell of O_TRUNC, so the kernel has to send SETATTR for it.
     wanted &= ~atomic_o_trunc;
@@ -63,6 +65,8 @@ Result<Negotiated> negotiate(const wire::InitRequest& offer, const MountConfig& 
   out.reply.max_background = 64;
   out.reply.congestion_threshold = 48;
   out.reply.time_gran = 1;
+  // 1: an overlayfs may still use this mount as a layer.
+  if ((out.flags & passthrough) != 0) out.reply.max_stack_depth = stacked_source ? 2 : 1;
   out.decode.setxattr_ext = (out.flags & setxattr_ext) != 0;
   return out;
 }

@@ -16,8 +16,11 @@ struct Negotiated {
   bool again = false;  // the kernel is newer than 7: it will send another INIT of major 7
 };
 
+// `stacked_source`: the source is itself a layer over another file system (overlayfs), which counts
+// against the kernel's limit of two.
 // Chooses from what this kernel offers; never by its version. EPROTO: too old to serve.
 [[nodiscard]] Result<Negotiated> negotiate(const wire::InitRequest& offer,
-                                           const MountConfig& config) noexcept;
+                                           const MountConfig& config,
+                                           bool stacked_source) noexcept;
 
 }  // namespace passthroughfs

@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <signal.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
@@ -42,9 +43,7 @@ std::uint64_t raise_descriptor_limit() {
 }
 
 // File systems whose attributes another machine or daemon may have changed.
-bool is_remote(BorrowedFd fd) {
-  struct statfs fs;
-  if (::fstatfs(fd.get(), &fs) != 0) return true;
+bool is_remote(const struct statfs& fs) {
   constexpr std::array<std::uint32_t, 9> kRemote{
       0x6969U,      // NFS
       0x65735546U,  // FUSE
@@ -58,6 +57,15 @@ bool is_remote(BorrowedFd fd) {
   };
   return std::find(kRemote.begin(), kRemote.end(), static_cast<std::uint32_t>(fs.f_type)) !=
          kRemote.end();
+}
+
+bool is_stacked(const struct statfs& fs) {
+  constexpr std::array<std::uint32_t, 2> kStacked{
+      0x794c7630U,  // overlayfs
+      0xf15fU,      // ecryptfs
+  };
+  return std::find(kStacked.begin(), kStacked.end(), static_cast<std::uint32_t>(fs.f_type)) !=
+         kStacked.end();
 }
 
 // The process of a thread, while that thread lives.
@@ -105,7 +113,7 @@ Result<UniqueFd> reopen_from_handle(void* context, NodeId id) {
   auto& state = *static_cast<MountState*>(context);
   Result<UniqueFd> found = Err(ESTALE);
   state.handles->for_each([&](std::uint64_t, const HandleRef& handle) {
-    if (handle->node == id && !found) found = state.source.reopen(handle.fd(), O_PATH);
+    if (handle->node == id && !found && handle.fd().valid()) found = state.source.reopen(handle.fd(), O_PATH);
   });
   return found;
 }
@@ -128,12 +136,15 @@ class SessionImpl final : public Session {
  private:
   Result<Negotiated> shake_hands(std::string& message);
   void find_own_device();
+  void choose_io(const Negotiated& settled);
 
   // Destroyed from the bottom up: threads first, then the channel that they use, then the tables.
   mutable MountState state_;
   std::unique_ptr<Channel> channel_;
   std::unique_ptr<Notifier> notifier_;
   std::unique_ptr<WorkerPool> pool_;
+  bool stacked_ = false;  // the source is a layer over another file system
+  bool passthrough_ = false;
 };
 
 SessionImpl::~SessionImpl() {
@@ -158,7 +169,14 @@ Result<void> SessionImpl::prepare(std::string& message) {
   state_.handles = std::move(*handles);
   state_.inodes->set_orphan_finder(&reopen_from_handle, &state_);
   state_.validity = validity_of(state_.config.cache);
-  state_.remote_source = is_remote(state_.source.root());
+  struct statfs fs;
+  if (::fstatfs(state_.source.root().get(), &fs) == 0) {
+    state_.remote_source = is_remote(fs);
+    stacked_ = is_stacked(fs);
+  }
+  state_.inodes->set_backing_closer(
+      [](void* context, std::int32_t id) { static_cast<MountState*>(context)->backings.close(id); },
+      &state_);
   return ok();
 }
 
@@ -183,7 +201,7 @@ Result<Negotiated> SessionImpl::shake_hands(std::string& message) {
       continue;
     }
     auto offer = wire::decode<wire::InitRequest>(first.request, wire::DecodeOptions{});
-    Result<Negotiated> settled = offer ? negotiate(*offer, state_.config) : offer.error();
+    Result<Negotiated> settled = offer ? negotiate(*offer, state_.config, stacked_) : offer.error();
     if (!settled) {
       message = "the kernel's FUSE protocol is not one that can be served: " +
                 settled.error().to_string();
@@ -212,10 +230,28 @@ void SessionImpl::find_own_device() {
   if (device != state_.source.root_device()) state_.own_device = device;
 }
 
+void SessionImpl::choose_io(const Negotiated& settled) {
+  if (state_.config.io == IoMode::daemon) {
+    state_.backings.decline("asked for by io=daemon");
+  } else if (state_.config.handles == HandleMode::stateless) {
+    state_.backings.decline("handles=stateless has no opens");
+  } else if ((settled.flags & wire::init_flag::passthrough) == 0) {
+    state_.backings.decline("this kernel has no FUSE passthrough");
+  } else if (state_.config.noatime && !state_.source.without_atime()) {
+    state_.backings.decline("noatime needs CAP_SYS_ADMIN to hold in the kernel");
+  } else {
+    state_.backings.enable(*channel_);
+    // The probe for mappings takes and drops leases; whoever opens in between makes the kernel send
+    // this signal, which would end the process.
+    (void)::signal(SIGIO, SIG_IGN);
+  }
+}
+
 Result<void> SessionImpl::start(UniqueFd device, std::string& message) {
   channel_ = make_dev_fuse_channel(std::move(device), state_.config.max_write);
   const Negotiated settled = TRY(shake_hands(message));
   find_own_device();
+  choose_io(settled);
   notifier_ = std::make_unique<Notifier>(*channel_);
   state_.invalidations = notifier_.get();
   pool_ = std::make_unique<WorkerPool>(*channel_,
@@ -244,7 +280,12 @@ std::vector<HandleView> SessionImpl::handles() const {
     HandleView view;
     view.fh = fh;
     view.nodeid = handle->node;
-    view.path = state_.source.path_of(handle.fd(), view.deleted);
+    if (handle.fd().valid()) {
+      view.path = state_.source.path_of(handle.fd(), view.deleted);
+    } else if (auto inode = state_.inodes->get(handle->node)) {
+      view.path = state_.source.path_of(inode->fd(), view.deleted);
+    }
+    view.io = handle->io == HandleIo::passthrough ? "passthrough" : "daemon";
     view.directory = handle->kind == HandleKind::directory;
     view.flags = handle->flags;
     view.pid = process_of(handle->pid);
@@ -283,10 +324,8 @@ StatsView SessionImpl::stats() const {
   out.table_bytes = state_.inodes->memory_bytes() + state_.handles->memory_bytes();
   out.transport = channel_ ? channel_->name() : "dev";
   out.handles_mode = state_.config.handles == HandleMode::table ? "table" : "stateless";
-  out.io = "daemon";
-  if (state_.config.io == IoMode::automatic) {
-    out.io_reason = "kernel passthrough is not part of this version";
-  }
+  out.io = state_.backings.enabled() ? "passthrough" : "daemon";
+  out.io_reason = state_.backings.reasons();
   out.cache = cache_name(state_.config.cache);
   if (state_.config.cache == CacheMode::coherent) {
     out.notes.emplace_back("cache=coherent is not part of this version: serving with normal");
@@ -298,7 +337,7 @@ StatsView SessionImpl::stats() const {
 
 std::unique_ptr<Session> Session::create(const MountConfig& config, std::string& message) {
   const std::uint64_t limit = raise_descriptor_limit();
-  auto source = SourceTree::open(config.source, message);
+  auto source = SourceTree::open(config.source, message, config.noatime);
   if (!source) return nullptr;
   auto session = std::make_unique<SessionImpl>(config, std::move(*source), limit);
   if (!session->prepare(message)) return nullptr;

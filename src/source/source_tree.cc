@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <limits.h>
+#include <sys/mount.h>
 #include <unistd.h>
 
 #include <array>
@@ -13,7 +14,25 @@
 
 namespace passthroughfs {
 
-Result<SourceTree> SourceTree::open(const std::string& path, std::string& message) {
+namespace {
+
+// The source on a mount of its own that belongs to nobody else and does not move access times.
+UniqueFd private_mount(const std::string& path) noexcept {
+  UniqueFd tree(::open_tree(AT_FDCWD, path.c_str(),
+                            OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE));
+  mount_attr attributes{};
+  attributes.attr_set = MOUNT_ATTR_NOATIME;
+  attributes.attr_clr = MOUNT_ATTR__ATIME;
+  if (tree.valid() && ::mount_setattr(tree.get(), "", AT_EMPTY_PATH | AT_RECURSIVE, &attributes,
+                                      sizeof attributes) != 0) {
+    tree.reset();
+  }
+  return tree;
+}
+
+}  // namespace
+
+Result<SourceTree> SourceTree::open(const std::string& path, std::string& message, bool noatime) {
   SourceTree tree;
   auto root = own(::open(path.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
   if (!root) {
@@ -21,6 +40,10 @@ Result<SourceTree> SourceTree::open(const std::string& path, std::string& messag
     return root.error();
   }
   tree.root_ = std::move(*root);
+  if (UniqueFd own_mount = noatime ? private_mount(path) : UniqueFd(); own_mount.valid()) {
+    tree.root_ = std::move(own_mount);
+    tree.without_atime_ = true;
+  }
   auto proc = own(::open("/proc/self/fd", O_PATH | O_DIRECTORY | O_CLOEXEC));
   if (!proc) {
     message = "/proc/self/fd is needed: " + proc.error().to_string();

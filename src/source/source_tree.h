@@ -18,7 +18,12 @@ class SourceTree {
  public:
   // After the last fork: what it keeps of /proc is this process's. `message`: one line for the user.
   // ENOTDIR, ENOENT, EACCES, or ENOENT for a missing /proc.
-  static Result<SourceTree> open(const std::string& path, std::string& message);
+  // `noatime`: through a private copy of the source's mount that leaves access times alone, so that
+  // reads in the kernel do too; needs CAP_SYS_ADMIN, else without_atime() stays false.
+  static Result<SourceTree> open(const std::string& path, std::string& message,
+                                 bool noatime = false);
+
+  [[nodiscard]] bool without_atime() const noexcept { return without_atime_; }
 
   [[nodiscard]] BorrowedFd root() const noexcept { return root_.borrow(); }
 
@@ -45,6 +50,7 @@ class SourceTree {
   UniqueFd root_;
   UniqueFd proc_fd_;  // /proc/self/fd
   std::uint64_t root_device_ = 0;
+  bool without_atime_ = false;
   std::unique_ptr<MountFds> mounts_;
   std::unique_ptr<DeviceMap> devices_;
 };

@@ -79,7 +79,7 @@ Result<std::uint64_t> HandleTable::add(const InodeRef& inode, Opened opened) noe
   timespec now{};
   (void)clock_gettime(CLOCK_REALTIME_COARSE, &now);
   inodes_.hold(inode);
-  handle.fd = opened.fd.release();
+  handle.fd.store(opened.fd.release(), std::memory_order_relaxed);
   handle.direct_fd.store(opened.direct_fd.release(), std::memory_order_relaxed);
   handle.node = inode.id();
   handle.inode_slot = inodes_.slot_of(inode);
@@ -122,7 +122,7 @@ void HandleTable::unpin(Handle& handle) noexcept {
 }
 
 void HandleTable::destroy(Handle& handle) noexcept {
-  UniqueFd fd(std::exchange(handle.fd, -1));
+  UniqueFd fd(handle.fd.exchange(-1));
   UniqueFd direct(handle.direct_fd.exchange(-1));
   const std::unique_ptr<DirStream> stream(std::exchange(stream_of(handle), nullptr));
   const std::uint32_t inode_slot = handle.inode_slot;

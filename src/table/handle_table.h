@@ -19,7 +19,7 @@ enum class HandleIo : std::uint8_t { daemon, passthrough, direct };
 // One open file or directory. Lives in the shared region, so it holds no pointers. Fields without
 // atomics are constant from publication to the end.
 struct alignas(64) Handle : SlotHead {
-  std::int32_t fd;                      // owned
+  std::atomic<std::int32_t> fd;         // owned; -1: not needed yet (see OpenFile)
   std::atomic<std::int32_t> direct_fd;  // owned; the same file with O_DIRECT, made when first needed
   NodeId node;
   std::uint32_t inode_slot;  // held in the InodeTable
@@ -61,7 +61,10 @@ class HandleRef {
   ~HandleRef() { reset(); }
 
   [[nodiscard]] explicit operator bool() const noexcept { return handle_ != nullptr; }
-  [[nodiscard]] BorrowedFd fd() const noexcept { return BorrowedFd(handle_->fd); }
+  // Invalid for a passthrough handle until something needs its descriptor: ask OpenFile for that.
+  [[nodiscard]] BorrowedFd fd() const noexcept {
+    return BorrowedFd(handle_->fd.load(std::memory_order_acquire));
+  }
   [[nodiscard]] Handle* operator->() const noexcept { return handle_; }
   [[nodiscard]] Handle& operator*() const noexcept { return *handle_; }
   // Precondition: a directory.

@@ -244,6 +244,9 @@ Result<InodeRef> InodeTable::lookup(UniqueFd fd, InodeKey key, std::uint16_t typ
       inode->handle_bytes = 0;
       inode->backing_id = 0;
       inode->backing_users = 0;
+      inode->daemon_opens = 0;
+      inode->mappable_opens.store(0, std::memory_order_relaxed);
+      inode->maybe_mapped.store(0, std::memory_order_relaxed);
       inode->cached_version.store(0, std::memory_order_relaxed);
       inode->recently_used.store(1, std::memory_order_relaxed);
       inode->fd.store(fd.release(), std::memory_order_release);
@@ -264,14 +267,21 @@ Result<InodeRef> InodeTable::lookup(UniqueFd fd, InodeKey key, std::uint16_t typ
   return ref;
 }
 
-void InodeTable::destroy_locked(Shard& shard, Inode& inode, UniqueFd& to_close) noexcept {
+InodeTable::Remains::~Remains() {
+  if (backing_id != 0 && table.backing_closer_ != nullptr) {
+    table.backing_closer_(table.backing_context_, backing_id);
+  }
+}
+
+void InodeTable::destroy_locked(Shard& shard, Inode& inode, Remains& remains) noexcept {
   remove_locked(shard, inode);
   const int fd = inode.fd.exchange(-1, std::memory_order_acq_rel);
   if (fd >= 0) {
-    to_close.reset(fd);
+    remains.fd.reset(fd);
     budget_.remove();
     set_evictable(inode, false);
   }
+  remains.backing_id = std::exchange(inode.backing_id, 0);
   inode.key = {0, 0};
   known_.fetch_sub(1, std::memory_order_relaxed);
   slots_.free(inode);
@@ -279,11 +289,11 @@ void InodeTable::destroy_locked(Shard& shard, Inode& inode, UniqueFd& to_close) 
 
 // Ends an inode that neither the kernel nor a handle knows. If an operation still has it pinned,
 // that operation's unpin ends it.
-void InodeTable::release_if_unused_locked(Shard& shard, Inode& inode, UniqueFd& to_close) noexcept {
+void InodeTable::release_if_unused_locked(Shard& shard, Inode& inode, Remains& remains) noexcept {
   if (inode.nlookup != 0 || inode.holds != 0) return;
   const auto owned = slots_.retire(
       inode, SlotNumber::generation(slots_.number_of(inode, slots_.slot_of(inode))));
-  if (owned.has_value() && *owned) destroy_locked(shard, inode, to_close);
+  if (owned.has_value() && *owned) destroy_locked(shard, inode, remains);
 }
 
 bool InodeTable::forget(NodeId id, std::uint64_t count) noexcept {
@@ -292,7 +302,7 @@ bool InodeTable::forget(NodeId id, std::uint64_t count) noexcept {
   if (inode == nullptr) return false;
   bool exact = true;
   Shard& shard = shard_of(inode->key);
-  UniqueFd to_close;
+  Remains remains(*this);
   {
     MutexLock lock(shard.mutex);
     if (id == kRoot) {
@@ -303,7 +313,7 @@ bool InodeTable::forget(NodeId id, std::uint64_t count) noexcept {
     } else {
       inode->nlookup -= count;
     }
-    release_if_unused_locked(shard, *inode, to_close);
+    release_if_unused_locked(shard, *inode, remains);
   }
   unpin(*inode);
   return exact;
@@ -320,10 +330,10 @@ void InodeTable::hold(const InodeRef& inode) noexcept {
 void InodeTable::drop_hold(std::uint32_t slot) noexcept {
   Inode& inode = slots_.at(slot);
   Shard& shard = shard_of(inode.key);
-  UniqueFd to_close;
+  Remains remains(*this);
   MutexLock lock(shard.mutex);
   if (inode.holds > 0) --inode.holds;
-  release_if_unused_locked(shard, inode, to_close);
+  release_if_unused_locked(shard, inode, remains);
 }
 
 void InodeTable::unpin(Inode& inode) noexcept {
@@ -331,9 +341,9 @@ void InodeTable::unpin(Inode& inode) noexcept {
   // Retired, and ours is the last pin. A lookup may revive the inode at any moment, so the end is
   // decided under the lock that lookups take; until then our pin keeps the record what it is.
   Shard& shard = shard_of(inode.key);
-  UniqueFd to_close;
+  Remains remains(*this);
   MutexLock lock(shard.mutex);
-  if (slots_.unpin(inode)) destroy_locked(shard, inode, to_close);
+  if (slots_.unpin(inode)) destroy_locked(shard, inode, remains);
 }
 
 Result<void> InodeTable::restore(Inode& inode) noexcept {
@@ -399,14 +409,18 @@ bool InodeTable::give_up_descriptor(std::uint32_t slot) noexcept {
   Inode& inode = slots_.at(slot);
   if (inode.recently_used.exchange(0, std::memory_order_relaxed) != 0) return false;
   if (!slots_.try_busy(inode)) return false;
-  UniqueFd to_close;
+  Remains remains(*this);
   if (inode.fd.load(std::memory_order_acquire) >= 0) {
-    if (can_be_reopened(inode)) to_close.reset(inode.fd.exchange(-1));
+    if (can_be_reopened(inode)) {
+      remains.fd.reset(inode.fd.exchange(-1));
+      // The backing id holds the same open file; in use it stays, and with it the kernel's.
+      if (inode.backing_users == 0) remains.backing_id = std::exchange(inode.backing_id, 0);
+    }
     set_evictable(inode, false);
   }
   // Closed only after others may go on: the last reference to a removed file frees its blocks.
   slots_.end_busy(inode);
-  if (!to_close.valid()) return false;
+  if (!remains.fd.valid()) return false;
   budget_.remove();
   evictions_.fetch_add(1, std::memory_order_relaxed);
   return true;

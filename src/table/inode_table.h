@@ -36,12 +36,15 @@ struct alignas(64) Inode : SlotHead {
   std::atomic<std::uint8_t> recently_used;    // second chance of the eviction clock
   std::atomic<std::uint64_t> cached_version;  // of the content that the kernel's pages show; 0: none
   std::int32_t backing_id;                    // kernel passthrough: one per inode, 0: none
-  std::uint32_t backing_users;
+  std::uint32_t backing_users;                // opens that use it (ops/backing.h)
   // The file handle, saved before the descriptor is given up.
   std::int32_t handle_mount;
   std::int32_t handle_type;
   std::uint8_t handle_bytes;  // 0: not saved
   unsigned char handle[FileHandle::kMaxBytes];
+  std::atomic<std::uint8_t> maybe_mapped;     // for writing, after the last close (ops/mapped.h)
+  std::uint32_t daemon_opens;                 // opens whose reads and writes come to the daemon
+  std::atomic<std::uint32_t> mappable_opens;  // passthrough opens for reading and writing
 };
 static_assert(sizeof(Inode) == 128);
 
@@ -153,6 +156,13 @@ class InodeTable {
     orphan_context_ = context;
   }
 
+  // Told of the backing id of an inode that ends or gives up its descriptor. Set once before serving.
+  using BackingCloser = void (*)(void* context, std::int32_t id);
+  void set_backing_closer(BackingCloser closer, void* context) noexcept {
+    backing_closer_ = closer;
+    backing_context_ = context;
+  }
+
   [[nodiscard]] std::uint64_t known() const noexcept {
     return known_.load(std::memory_order_relaxed);
   }
@@ -181,9 +191,20 @@ class InodeTable {
   void insert_locked(Shard& shard, Inode& inode) noexcept PFS_REQUIRES(shard.mutex);
   void grow_locked(Shard& shard) noexcept PFS_REQUIRES(shard.mutex);
   void remove_locked(Shard& shard, Inode& inode) noexcept PFS_REQUIRES(shard.mutex);
-  void release_if_unused_locked(Shard& shard, Inode& inode, UniqueFd& to_close) noexcept
+  // What an inode leaves behind; given up after the locks are released.
+  struct Remains {
+    explicit Remains(InodeTable& table_) noexcept : table(table_) {}
+    ~Remains();
+    Remains(const Remains&) = delete;
+    Remains& operator=(const Remains&) = delete;
+
+    InodeTable& table;
+    UniqueFd fd;
+    std::int32_t backing_id = 0;
+  };
+  void release_if_unused_locked(Shard& shard, Inode& inode, Remains& remains) noexcept
       PFS_REQUIRES(shard.mutex);
-  void destroy_locked(Shard& shard, Inode& inode, UniqueFd& to_close) noexcept
+  void destroy_locked(Shard& shard, Inode& inode, Remains& remains) noexcept
       PFS_REQUIRES(shard.mutex);
   void unpin(Inode& inode) noexcept;
   Result<void> restore(Inode& inode) noexcept;
@@ -215,6 +236,8 @@ class InodeTable {
   std::atomic<std::uint64_t> restores_{0};
   OrphanFinder orphan_finder_ = nullptr;
   void* orphan_context_ = nullptr;
+  BackingCloser backing_closer_ = nullptr;
+  void* backing_context_ = nullptr;
 };
 
 }  // namespace passthroughfs

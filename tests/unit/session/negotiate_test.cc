@@ -14,7 +14,7 @@ wire::InitRequest offer(std::uint64_t flags, std::uint32_t minor = 45) {
 
 TEST(Negotiate, TakesOnlyWhatIsOffered) {
   const std::uint64_t offered = flag::async_read | flag::posix_acl | flag::init_ext;
-  const auto settled = negotiate(offer(offered), {});
+  const auto settled = negotiate(offer(offered), {}, false);
   ASSERT_TRUE(settled);
   EXPECT_EQ(settled->flags & ~offered, 0U);
   EXPECT_NE(settled->flags & flag::posix_acl, 0U);
@@ -22,7 +22,7 @@ TEST(Negotiate, TakesOnlyWhatIsOffered) {
 }
 
 TEST(Negotiate, NeverAsksForWhatBreaksSemantics) {
-  const auto settled = negotiate(offer(~0ULL), {});
+  const auto settled = negotiate(offer(~0ULL), {}, false);
   ASSERT_TRUE(settled);
   for (const std::uint64_t bad :
        {flag::writeback_cache, flag::handle_killpriv, flag::request_timeout, flag::allow_idmap,
@@ -33,7 +33,7 @@ TEST(Negotiate, NeverAsksForWhatBreaksSemantics) {
 }
 
 TEST(Negotiate, BothFlagWordsGoOut) {
-  const auto settled = negotiate(offer(~0ULL), {});
+  const auto settled = negotiate(offer(~0ULL), {}, false);
   ASSERT_TRUE(settled);
   EXPECT_EQ(settled->reply.flags | std::uint64_t{settled->reply.flags2} << 32, settled->flags);
   EXPECT_NE(settled->reply.flags & flag::init_ext, 0U);
@@ -42,7 +42,7 @@ TEST(Negotiate, BothFlagWordsGoOut) {
 TEST(Negotiate, StatelessWantsNoOpensAndSeparateTruncation) {
   MountConfig config;
   config.handles = HandleMode::stateless;
-  const auto settled = negotiate(offer(~0ULL), config);
+  const auto settled = negotiate(offer(~0ULL), config, false);
   ASSERT_TRUE(settled);
   EXPECT_NE(settled->flags & flag::no_open_support, 0U);
   EXPECT_NE(settled->flags & flag::no_opendir_support, 0U);
@@ -50,17 +50,17 @@ TEST(Negotiate, StatelessWantsNoOpensAndSeparateTruncation) {
 }
 
 TEST(Negotiate, AnswersTheOlderMinor) {
-  EXPECT_EQ(negotiate(offer(~0ULL, 37), {})->reply.minor, 37U);
-  EXPECT_EQ(negotiate(offer(~0ULL, 99), {})->reply.minor, wire::kMinor);
+  EXPECT_EQ(negotiate(offer(~0ULL, 37), {}, false)->reply.minor, 37U);
+  EXPECT_EQ(negotiate(offer(~0ULL, 99), {}, false)->reply.minor, wire::kMinor);
 }
 
 TEST(Negotiate, TooOldIsRefused) {
-  EXPECT_EQ(negotiate(offer(~0ULL, 12), {}).error(), EPROTO);
-  EXPECT_EQ(negotiate({6, 1, 0, 0}, {}).error(), EPROTO);
+  EXPECT_EQ(negotiate(offer(~0ULL, 12), {}, false).error(), EPROTO);
+  EXPECT_EQ(negotiate({6, 1, 0, 0}, {}, false).error(), EPROTO);
 }
 
 TEST(Negotiate, NewerMajorIsAskedToComeBack) {
-  const auto settled = negotiate({8, 0, 0, 0}, {});
+  const auto settled = negotiate({8, 0, 0, 0}, {}, false);
   ASSERT_TRUE(settled);
   EXPECT_TRUE(settled->again);
   EXPECT_EQ(settled->reply.major, 7U);
@@ -69,7 +69,7 @@ TEST(Negotiate, NewerMajorIsAskedToComeBack) {
 TEST(Negotiate, PagesCoverMaxWrite) {
   MountConfig config;
   config.max_write = 65536;
-  const auto settled = negotiate(offer(~0ULL), config);
+  const auto settled = negotiate(offer(~0ULL), config, false);
   ASSERT_TRUE(settled);
   EXPECT_EQ(settled->reply.max_write, 65536U);
   EXPECT_EQ(settled->reply.max_pages, 16U);
