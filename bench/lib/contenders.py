@@ -103,7 +103,8 @@ def passthroughfs(source, mountpoint, _scratch):
 
 def passthroughfs_with(*options):
     return lambda source, mountpoint, _scratch: [
-        our_program(), "-f", source, mountpoint, *ALLOW_OTHER, *(x for o in options for x in ("-o", o))]
+        our_program(), "-f", source, mountpoint, *ALLOW_OTHER,
+        *(word for option in options for word in ("-o", option))]
 
 
 def bindfs(source, mountpoint, _scratch):

@@ -8,7 +8,8 @@ import time
 from .contenders import LISTED, LISTED_FILES, microbench, say
 from .results import Section
 
-OPERATIONS = ["read_4k", "read_4k_uncached", "write_4k", "append", "open_close", "create_close", "stat", "fstat",
+OPERATIONS = ["read_4k", "read_4k_uncached", "write_4k", "append", "open_close", "create_close",
+              "stat", "fstat",
               "getattr", "lookup_missing", "unlink", "rename", "mkdir_rmdir", "ftruncate", "chmod",
               "readdir", "read_1m", "read_1m_first", "write_1m"]
 # With several clients: one data operation, one answered from caches, and the kinds of requests.
@@ -18,14 +19,17 @@ PIPES = ["pipe_same_cpu", "pipe_other_cpu"]
 
 
 def run_operations(mount, operations, *, seconds=1, count=0, clients=1, mode="threads", pin=False,
-                   extra=(), timeout=None):
-    """The results as dicts, or a string that says why there are none."""
+                   extra=(), timeout=None, cpu=None):
+    """The results as dicts, or a string that says why there are none. `cpu` keeps the whole program
+    there, `pin` each client on a CPU of its own."""
     command = [str(microbench()), mount.dir, "--source", mount.source, "--op",
                ",".join(operations), "--clients", str(clients), "--mode", mode,
                "--seconds", str(seconds), "--count", str(count), *extra]
     if pin:
         command.append("--pin")
     timeout = timeout or 60 + 20 * seconds * len(operations)
+    if cpu is not None:
+        command = ["taskset", "-c", str(cpu), *command]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=timeout)
     except subprocess.TimeoutExpired:
@@ -66,7 +70,7 @@ def measure(arena, *, operations, rounds, seconds, deadline, clients=1, mode="th
             break
         say(f"bench: {section.title}: round {turn + 1} of {rounds}")
         for number, operation in enumerate(operations):
-            # Contenders are neighbours in time for each operation, and each comes first in its turn.
+            # For each operation contenders are neighbours in time, and each comes first once.
             for mount in arena.rotated(turn + number):
                 if (operation, mount.name) in failed:
                     continue

@@ -33,7 +33,7 @@ def peers_of(section):
     return [c for c in section.contenders if c not in ("native", "passthroughfs")]
 
 
-def _circumstances(section):
+def circumstances(section):
     return (f"{section.machine}. {section.when}; {section.rounds} interleaved rounds; load average "
             f"{section.load_before:.1f} before, {section.load_after:.1f} after.")
 
@@ -42,7 +42,7 @@ def markdown(section):
     lines = [f"### {section.title}", ""]
     if not section.values:
         return "\n".join(lines + [f"- {note}" for note in section.notes]) + "\n"
-    lines += [f"{_circumstances(section)} Each cell: median over the rounds, ratio to native in the "
+    lines += [f"{circumstances(section)} Each cell: median over the rounds, ratio to native in the "
               "same round, and the median distance from the median.", ""]
     header = ["", *(NAMES.get(c, c) for c in section.contenders)]
     rows = []
@@ -84,8 +84,8 @@ def modes_markdown(micro, counted):
     header = ["", "native, us", "`table`, us", "requests", "system calls", "`stateless`, us",
               "requests", "system calls"]
     return "\n".join([*table(header, rows), "",
-                      f"{_circumstances(micro)} Requests are those that the caller waits for; system "
-                      "calls are the daemon's, two of them (read, writev) for every request."])
+                      f"{circumstances(micro)} Requests are those that the caller waits for; "
+                      "system calls are the daemon's, two of them (read, writev) for every request."])
 
 
 # What the tables of both designs show: words, pfs_microbench's name, the name in syscalls.py.
@@ -105,8 +105,8 @@ LATE = ("RELEASE", "RELEASEDIR", "FORGET", "BATCH_FORGET")
 def growth_markdown(section, lines):
     """`lines`: {operation: {contender: {size: row of the section}}}."""
     text = [f"### {section.title}", "",
-            f"{_circumstances(section)} Microseconds, median over the rounds; the last column is the "
-            "largest size against the smallest from 1,000 on (the smallest of all, if that is all "
+            f"{circumstances(section)} Microseconds, median over the rounds; the last column is "
+            "the largest size against the smallest from 1,000 on (the smallest of all, if that is all "
             "there is).", ""]
     sizes = sorted({size for by_name in lines.values() for rows in by_name.values()
                     for size in rows})

@@ -51,8 +51,8 @@ def ratio_bars(section):
     def x_of(ratio):
         return left + plot * (math.log2(ratio) - floor) / (ceiling - floor)
 
-    parts = [_text(left, 22, f"{section.title}: time relative to native (1 = native, less is better)",
-                   size=15), *_legend(names, left, 48)]
+    title = f"{section.title}: time relative to native (1 = native, less is better)"
+    parts = [_text(left, 22, title, size=15), *_legend(names, left, 48)]
     for power in range(floor, ceiling + 1):
         x = x_of(2.0**power)
         parts.append(f'<line x1="{x:.1f}" y1="{top - 6}" x2="{x:.1f}" y2="{height - 34}" '
@@ -65,11 +65,12 @@ def ratio_bars(section):
             if not ratio:
                 continue
             start, end = sorted((x_of(1.0), x_of(ratio)))
-            parts.append(f'<rect x="{start:.1f}" y="{y + bar * place}" width="{max(1, end - start):.1f}" '
+            width = max(1, end - start)
+            parts.append(f'<rect x="{start:.1f}" y="{y + bar * place}" width="{width:.1f}" '
                          f'height="{bar - 1}" fill="{COLOURS.get(name, OTHER)}">'
                          f"<title>{escape(name)} {escape(row)}: {ratio:.2f}x</title></rect>")
-            parts.append(_text(end + 3, y + bar * place + 7.5, f"{ratio:.2f}".rstrip("0").rstrip("."),
-                               size=8))
+            label = f"{ratio:.2f}".rstrip("0").rstrip(".")
+            parts.append(_text(end + 3, y + bar * place + 7.5, label, size=8))
     return _document(left + plot + 50, height, parts)
 
 

@@ -119,7 +119,8 @@ class Trace:
         self.file = tempfile.NamedTemporaryFile(prefix="pfs-strace-", mode="r")
         self.process = subprocess.Popen(
             # Not -c: that leaves out what strace has no name for.
-            ["strace", "-f", "-qq", "-s", "0", "-o", self.file.name, "-p", str(pid)], stderr=subprocess.PIPE, text=True, start_new_session=True)
+            ["strace", "-f", "-qq", "-s", "0", "-o", self.file.name, "-p", str(pid)],
+            stderr=subprocess.PIPE, text=True, start_new_session=True)
         self._wait_until_attached(pid)
 
     def _wait_until_attached(self, pid):
