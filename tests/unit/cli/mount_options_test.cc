@@ -25,6 +25,8 @@ TEST(MountOptions, SetTheirFields) {
   EXPECT_EQ(config.handles, HandleMode::stateless);
   EXPECT_TRUE(set(config, "io", "daemon"));
   EXPECT_EQ(config.io, IoMode::daemon);
+  EXPECT_TRUE(set(config, "io", "passthrough"));
+  EXPECT_EQ(config.io, IoMode::passthrough);
   EXPECT_TRUE(set(config, "transport", "dev"));
   EXPECT_EQ(config.transport, TransportMode::dev);
   EXPECT_TRUE(set(config, "cache", "coherent"));
@@ -67,11 +69,8 @@ TEST(MountOptions, TheFirstValueIsTheDefault) {
 }
 
 TEST(MountOptions, OfALaterVersionAreRefusedByName) {
-  const std::pair<const char*, const char*> later[] = {{"io", "passthrough"},
-                                                       {"transport", "uring"},
-                                                       {"journal", "memory"},
-                                                       {"journal", "/some/file"},
-                                                       {"recover", "on"}};
+  const std::pair<const char*, const char*> later[] = {
+      {"transport", "uring"}, {"journal", "memory"}, {"journal", "/some/file"}, {"recover", "on"}};
   for (const auto& [name, value] : later) {
     MountConfig config;
     const auto done = set(config, name, value);
