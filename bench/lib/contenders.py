@@ -4,6 +4,7 @@
 import gzip
 import os
 import pathlib
+import re
 import shutil
 import signal
 import subprocess
@@ -134,6 +135,19 @@ def fuse_overlayfs(source, mountpoint, scratch):
             mountpoint]
 
 
+def another_build(program):
+    return lambda source, mountpoint, _scratch: [program, "-f", source, mountpoint, *ALLOW_OTHER]
+
+
+def command_for(name):
+    """By name; `-o OPTIONS` is ours with options; a path is another build of ours."""
+    if name.startswith("-o "):
+        return passthroughfs_with(name[3:])
+    if name.startswith("/"):
+        return another_build(name)
+    return CONTENDERS[name]
+
+
 CONTENDERS = {
     "native": None,
     "passthroughfs": passthroughfs,
@@ -157,6 +171,8 @@ def versions(names):
         if name in OURS or name.startswith("-o "):
             done = subprocess.run([our_program(), "--version"], capture_output=True, text=True)
             lines["passthroughfs"] = (done.stdout.split() or ["?"])[-1]
+        elif name.startswith("/"):
+            lines[name] = "another build"
         elif name.startswith("passthrough_"):
             lines[name] = "libfuse3 " + package_version("libfuse3-dev")
         else:
@@ -174,19 +190,16 @@ class Mount:
 
     def __init__(self, name, base, source=None):
         self.name = name
-        self.base = os.path.join(base, name.replace(" ", "").replace("=", "-"))
+        self.base = os.path.join(base, re.sub(r"[^A-Za-z0-9_-]+", "-", name).strip("-"))
         self.source = source or os.path.join(self.base, "source")
         self.dir = self.source
         self.process = None
         os.makedirs(self.base)
         if source is None:
             prepare_listed(self.source)
-        make = CONTENDERS.get(name) or (passthroughfs_with(name[3:]) if name.startswith("-o ")
-                                        else None)
         if name == "native":
             return
-        if make is None:
-            raise Unavailable("no such contender")
+        make = command_for(name)
         mountpoint = os.path.join(self.base, "mount")
         os.makedirs(mountpoint)
         self.dir = mountpoint

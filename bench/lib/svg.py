@@ -107,7 +107,7 @@ def growth_lines(charts, title):
             parts.append(_text(at, top + high + 15, f"{x:,}", "middle", 9))
         parts.append(_text(left + width + wide / 2, top + high + 34, axis, "middle"))
         for number, (name, points) in enumerate(series.items()):
-            colour = list(COLOURS.values())[number % len(COLOURS)]
+            colour = COLOURS.get(name, OTHER)
             line = " ".join("{:.1f},{:.1f}".format(*place(x, y)) for x, y in points)
             parts.append(f'<polyline points="{line}" fill="none" stroke="{colour}" '
                          'stroke-width="2"/>')
