@@ -148,6 +148,7 @@ TEST_F(AppendTest, CreatedHandleAppends) {
 }
 
 TEST_F(AppendTest, ClearingTheFlagWritesWhereTold) {
+  PFS_NEEDS_DAEMON_IO();
   const Trace native = same([](Trace& t, const std::string& dir) {
     write_file(dir + "/f", "0123456789");
     const UniqueFd fd(open((dir + "/f").c_str(), O_RDWR | O_APPEND | O_CLOEXEC));
@@ -188,6 +189,7 @@ TEST_F(AppendTest, SettingTheFlagLaterMeetsAnOutsideAppender) {
 }
 
 TEST_F(AppendTest, FlagIsSharedByDuplicatesAndNotByOtherOpens) {
+  PFS_NEEDS_DAEMON_IO();
   same([](Trace& t, const std::string& dir) {
     write_file(dir + "/f", "0123456789");
     const UniqueFd one(open((dir + "/f").c_str(), O_RDWR | O_APPEND | O_CLOEXEC));

@@ -470,6 +470,7 @@ TEST_F(AttrTest, AccessAnswersAsNatively) {
 }
 
 TEST_F(AttrTest, ChangesBehindTheMountAreSeen) {
+  PFS_NEEDS_A_SHARED_SOURCE();
   write_file(mnt("f"), "content");
   expect_true("f", "before");
   ASSERT_EQ(chmod(source("f").c_str(), 0600), 0);
@@ -484,6 +485,7 @@ TEST_F(AttrTest, ChangesBehindTheMountAreSeen) {
 }
 
 TEST_F(AttrTest, NameThatWasMissingAppears) {
+  PFS_NEEDS_A_SHARED_SOURCE();
   ASSERT_NE(access(mnt("f").c_str(), F_OK), 0);
   write_file(source("f"), "x");
   EXPECT_TRUE(wait_until([&] { return access(mnt("f").c_str(), F_OK) == 0; }));

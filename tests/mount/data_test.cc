@@ -420,6 +420,7 @@ TEST_F(DataTest, ThreadsWriteTheirPartsOfOneFile) {
 }
 
 TEST_F(DataTest, ChangeBehindTheMountIsSeen) {
+  PFS_NEEDS_A_SHARED_SOURCE();
   write_file(mnt("f"), "old content");
   ASSERT_EQ(read_file(mnt("f")), "old content");
   write_file(source("f"), "new");

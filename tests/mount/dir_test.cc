@@ -170,6 +170,7 @@ TEST_F(DirTest, RewindShowsNewFiles) {
 }
 
 TEST_F(DirTest, ChangesBehindTheMountAreListedWithoutDelay) {
+  PFS_NEEDS_A_SHARED_SOURCE();
   const Dir open_before(opendir(mnt("").c_str()));
   EXPECT_EQ(list(open_before.get()).size(), 2U);
   write_file(source("new"), "");

@@ -217,6 +217,7 @@ TEST_F(HandlesTest, ChmodZeroAfterOpenStillReadsAndWrites) {
 }
 
 TEST_F(HandlesTest, RemovedBehindTheMountTheHandleStillWorks) {
+  PFS_NEEDS_A_SHARED_SOURCE();
   write_file(mnt("f"), "0123456789");
   write_file(mount().native("f"), "0123456789");
   const UniqueFd fd(open(mnt("f").c_str(), O_RDWR | O_CLOEXEC));

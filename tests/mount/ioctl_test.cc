@@ -134,6 +134,28 @@ TEST_P(IoctlTest, AppendOnlyFilesOnlyGrow) {
   });
 }
 
+TEST_P(IoctlTest, AppendOnlyFilesLoseSetIdBitsToAWriter) {
+  PFS_NEEDS_ROOT();
+  same([](Trace& trace, const std::string& dir) {
+    const std::string path = dir + "/f";
+    for (const Identity& who : {kAlice, kBob, Identity{kBob.uid, kBob.gid, {kAlice.gid}}}) {
+      for (const mode_t mode : {06777U, 02766U}) {
+        write_file(path, "content");
+        ASSERT_EQ(chown(path.c_str(), kAlice.uid, kAlice.gid), 0);
+        ASSERT_EQ(chmod(path.c_str(), mode), 0);
+        trace.num("SETFLAGS", set_flags(path, FS_APPEND_FL));
+        run_as(who, trace, [&](Trace& t) {
+          const UniqueFd fd(open(path.c_str(), O_WRONLY | O_APPEND | O_CLOEXEC));
+          t.num("write", write(fd.get(), "x", 1));
+        });
+        trace.stat("stat", path);
+        ASSERT_EQ(set_flags(path, 0), 0);
+        ASSERT_EQ(unlink(path.c_str()), 0);
+      }
+    }
+  });
+}
+
 TEST_P(IoctlTest, ImmutableFilesAndDirectoriesStay) {
   PFS_NEEDS_ROOT();
   // With handles=stateless an open asks nobody; the write is refused then.

@@ -170,6 +170,7 @@ TEST_F(MmapTest, UnmappedPagesReachTheSource) {
 }
 
 TEST_F(MmapTest, CacheIsDroppedWhenTheSourceChanges) {
+  PFS_NEEDS_A_SHARED_SOURCE();
   write_file(mnt("f"), std::string(4096, 'a'));
   const UniqueFd fd = open_file(mnt("f"), O_RDONLY);
   {

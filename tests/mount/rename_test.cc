@@ -184,6 +184,7 @@ TEST_F(RenameTest, ReplacingIsAtomicForReaders) {
 }
 
 TEST_F(RenameTest, ReplacedBehindTheMountIsSeen) {
+  PFS_NEEDS_A_SHARED_SOURCE();
   write_file(mnt("f"), "old");
   ASSERT_EQ(read_file(mnt("f")), "old");
   write_file(source("tmp"), "new and longer");

@@ -226,6 +226,7 @@ TEST_F(RobustnessTest, SourceIsUnmountedUnderneath) {
 }
 
 TEST_F(RobustnessTest, SourceIsRemoved) {
+  PFS_NEEDS_A_SHARED_SOURCE();
   PFS_NEEDS_DAEMON();
   write_file(mnt("f"), "content");
   make_dir(mnt("d"));
@@ -251,6 +252,7 @@ TEST_F(RobustnessTest, SourceIsRemoved) {
 
 // Mounts inside the source: every file has an identity of its own, whatever file system it is on.
 TEST_F(RobustnessTest, NestedMounts) {
+  PFS_NEEDS_A_SHARED_SOURCE();
   auto nest = [&](const std::string& name) {
     const std::string path = make_dir(source(name));
     ASSERT_EQ(::mount("nested", path.c_str(), "tmpfs", 0, "size=1m"), 0);

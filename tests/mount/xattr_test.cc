@@ -220,6 +220,7 @@ TEST_F(XattrTest, ChangeTimeMoves) {
 }
 
 TEST_F(XattrTest, ChangesBehindTheMountAreSeen) {
+  PFS_NEEDS_A_SHARED_SOURCE();
   write_file(mnt("f"), "");
   ASSERT_EQ(set(mnt("f"), "user.a", "1"), 0);
   ASSERT_EQ(set(source("f"), "user.a", "2"), 0);

@@ -141,7 +141,16 @@ std::string make_dir(const std::string& path, mode_t mode = 0755);
     if (std::getenv("CI") != nullptr) GTEST_FAIL() << "these tests need root";  \
     GTEST_SKIP() << "needs root";                                               \
   }
+// For what the kernel's own file on the source cannot do (docs/semantics.md); the daemon can.
+#define PFS_NEEDS_DAEMON_IO()                                                        \
+  if (!::passthroughfs::test::native_run() && !mount().has_option("io=daemon") &&    \
+      !mount().has_option("handles=stateless")) GTEST_SKIP()                         \
+      << "in passthrough the flags of the open stay in force (see docs/semantics.md)"
 // For what only an open handle can do.
 #define PFS_NEEDS_HANDLES()                                  \
   if (mount().has_option("handles=stateless")) GTEST_SKIP() \
       << "handles=stateless keeps no open file (see README)"
+// For changes behind the mount.
+#define PFS_NEEDS_A_SHARED_SOURCE()                      \
+  if (mount().has_option("cache=forever")) GTEST_SKIP() \
+      << "cache=forever trusts that nobody changes the source"
