@@ -104,6 +104,21 @@ TEST_P(EvictionTest, AFileThatMovedComesBack) {
   EXPECT_EQ(TableTree::ino_of(*inode), ino);
 }
 
+TEST_P(EvictionTest, AnInodeCanBePinnedWithoutItsDescriptor) {
+  TableTree tree(kTinyLimit, medium());
+  PFS_NEEDS_HANDLES_OF(tree);
+  tree.make_files(1);
+  const NodeId node = tree.node("file0");
+  ASSERT_TRUE(tree.evict(node));
+  auto inode = tree.inodes().pin(node);
+  ASSERT_TRUE(inode.has_value());
+  EXPECT_FALSE(inode->fd().valid());
+  EXPECT_EQ(inode->id(), node);
+  EXPECT_EQ(tree.inodes().restores(), 0U);
+  EXPECT_TRUE(tree.inodes().get(node).has_value());
+  EXPECT_TRUE(inode->fd().valid()) << "restored by the other one";
+}
+
 TEST_P(EvictionTest, APinnedInodeKeepsItsDescriptor) {
   TableTree tree(kTinyLimit, medium());
   PFS_NEEDS_HANDLES_OF(tree);

@@ -176,6 +176,7 @@ TEST_F(HandleTableTest, AHandleOfAnInodeThatIsForgottenMeanwhileIsSound) {
   auto fh = handles_->add(*inode, opened("file0"));
   ASSERT_TRUE(fh.has_value());
   inode->reset();
+  EXPECT_EQ(tree_.inodes().known(), 2U) << "held";
   const NodeId other = tree_.node("file1");
   EXPECT_TRUE(handles_->get(*fh, node).has_value());
   EXPECT_TRUE(handles_->release(*fh, node).has_value());

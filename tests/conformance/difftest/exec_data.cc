@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Moving bytes: reads, writes, sizes, holes, copies.
+#include <fcntl.h>
+#include <sys/sendfile.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdio>
+
+#include "exec.h"
+
+namespace passthroughfs::difftest {
+namespace {
+
+std::size_t length_of(std::int64_t length) {
+  return static_cast<std::size_t>(std::clamp<std::int64_t>(length, 0, kBufferSize));
+}
+
+// Seeks whose outcome depends on more than the calls that were made.
+bool uncertain_seek(const Agent& agent, int fd, const Op& op) {
+  if (op.a == 0 && op.b == SEEK_SET) return false;
+  struct stat st{};
+  if (fstat(fd, &st) != 0) return false;
+  if (S_ISDIR(st.st_mode)) return true;
+  return (op.b == SEEK_DATA || op.b == SEEK_HOLE) && agent.board->find(st.st_ino) != nullptr;
+}
+
+// The position is the kernel's on both sides, yet it shows where an append ended.
+void add_position(int fd, Result& result) {
+  const int error = errno;
+  result.detail += " pos=" + std::to_string(lseek(fd, 0, SEEK_CUR));
+  errno = error;
+}
+
+// Three parts of unequal size, the second possibly empty.
+int split(char* buffer, std::size_t length, std::array<iovec, 3>& parts) {
+  const std::size_t first = length / 3;
+  const std::size_t second = length > 4096 ? 1000 : 0;
+  parts[0] = {buffer, first};
+  parts[1] = {buffer + first, second};
+  parts[2] = {buffer + first + second, length - first - second};
+  return 3;
+}
+
+// Whether a descriptor writes past the page cache of a disk file system, whose readers may then see
+// old data by chance (man 2 open warns of mixing both on one file). tmpfs has only the cache.
+bool direct_on_disk(const Agent& agent, int fd) {
+  if (agent.exact_blocks) return false;
+  const int flags = fcntl(fd, F_GETFL);
+  return flags >= 0 && (flags & O_DIRECT) != 0 && (flags & O_PATH) == 0;
+}
+
+}  // namespace
+
+Result exec_read(Agent& agent, const Op& op) {
+  const int fd = agent.fd(op.fd);
+  const std::size_t length = length_of(op.a);
+  ssize_t got = -1;
+  if (op.kind == Kind::kRead) {
+    got = read(fd, agent.buffer, length);
+  } else if (op.kind == Kind::kPread) {
+    got = pread(fd, agent.buffer, length, op.c);
+  } else {
+    std::array<iovec, 3> parts{};
+    got = readv(fd, parts.data(), split(agent.buffer, length, parts));
+  }
+  Result result = outcome(got);
+  if (got > 0) {
+    char text[64];
+    (void)std::snprintf(text, sizeof text, " data=%016llx",
+                        static_cast<unsigned long long>(
+                            hash_bytes(agent.buffer, static_cast<std::size_t>(got))));
+    result.detail += text;
+  }
+  if (op.kind != Kind::kPread) add_position(fd, result);
+  return result;
+}
+
+Result exec_write(Agent& agent, const Op& op) {
+  const int fd = agent.fd(op.fd);
+  if (direct_on_disk(agent, fd)) return {.value = kNotMade};
+  std::size_t length = length_of(op.a);
+  fill_pattern(agent.buffer, length, op.b);
+  const bool torn = agent.fault == Fault::kTornWrite && length > 4096;
+  if (torn) --length;
+  struct stat before{};
+  const bool frozen = agent.fault == Fault::kFrozenTimes && fstat(fd, &before) == 0;
+  ssize_t written = -1;
+  if (op.kind == Kind::kWrite) {
+    written = write(fd, agent.buffer, length);
+  } else if (op.kind == Kind::kPwrite) {
+    written = pwrite(fd, agent.buffer, length, op.c);
+  } else {
+    std::array<iovec, 3> parts{};
+    const int count = split(agent.buffer, length, parts);
+    written = op.kind == Kind::kWritev
+                  ? writev(fd, parts.data(), count)
+                  : pwritev2(fd, parts.data(), count, op.c, static_cast<int>(op.d));
+  }
+  Result result = outcome(written);
+  if (torn && result.value > 0) ++result.value;
+  if (frozen && written > 0) {
+    const timespec times[2] = {{0, UTIME_OMIT}, before.st_mtim};
+    (void)futimens(fd, times);
+  }
+  if (op.kind != Kind::kPwrite) add_position(fd, result);
+  return result;
+}
+
+Result exec_lseek(Agent& agent, const Op& op) {
+  const int fd = agent.fd(op.fd);
+  if (uncertain_seek(agent, fd, op)) return {.value = kNotMade};
+  return outcome(lseek(fd, op.a, static_cast<int>(op.b)));
+}
+
+Result exec_truncate(Agent& agent, const Op& op) {
+  if (op.kind == Kind::kTruncate) return outcome(truncate(op.path.c_str(), op.a));
+  return outcome(ftruncate(agent.fd(op.fd), op.a));
+}
+
+Result exec_fallocate(Agent& agent, const Op& op) {
+  // tmpfs has no ZERO_RANGE. The kernel's FUSE drops setuid before it knows that.
+  if (agent.exact_blocks && (op.b & FALLOC_FL_ZERO_RANGE) != 0) return {.value = kNotMade};
+  return outcome(fallocate(agent.fd(op.fd), static_cast<int>(op.b), op.c, op.a));
+}
+
+Result exec_copy_range(Agent& agent, const Op& op) {
+  loff_t from = op.b, to = op.c;
+  const int in = agent.fd(op.fd), out = agent.fd(op.fd2);
+  if (direct_on_disk(agent, out)) return {.value = kNotMade};
+  Result result = outcome(copy_file_range(in, op.b < 0 ? nullptr : &from, out,
+                                          op.c < 0 ? nullptr : &to, length_of(op.a), 0));
+  if (op.b < 0) add_position(in, result);
+  if (op.c < 0) add_position(out, result);
+  return result;
+}
+
+Result exec_sendfile(Agent& agent, const Op& op) {
+  off_t from = op.b;
+  // The pages themselves may go into a pipe, or into the file that they belong to: what is read
+  // there later depends on who changes them meanwhile.
+  struct stat in_file{}, out_file{};
+  if (fstat(agent.fd(op.fd), &in_file) == 0 && fstat(agent.fd(op.fd2), &out_file) == 0 &&
+      (in_file.st_ino == out_file.st_ino || S_ISFIFO(out_file.st_mode))) {
+    return {.value = kNotMade};
+  }
+  const int in = agent.fd(op.fd), out = agent.fd(op.fd2);
+  if (direct_on_disk(agent, out)) return {.value = kNotMade};
+  Result result = outcome(sendfile(out, in, op.b < 0 ? nullptr : &from, length_of(op.a)));
+  add_position(in, result);
+  add_position(out, result);
+  return result;
+}
+
+Result exec_fsync(Agent& agent, const Op& op) {
+  const int fd = agent.fd(op.fd);
+  return outcome(op.kind == Kind::kFsync ? fsync(fd) : fdatasync(fd));
+}
+
+Result exec_fadvise(Agent& agent, const Op& op) {
+  const int error = posix_fadvise(agent.fd(op.fd), op.c, op.a, static_cast<int>(op.b));
+  errno = error;
+  return outcome(error == 0 ? 0 : -1);
+}
+
+}  // namespace passthroughfs::difftest
