@@ -59,7 +59,8 @@ Result<void> ensure_descriptor(MountState& state, const HandleRef& handle) noexc
 }
 
 Result<void> close_handle(MountState& state, NodeId node, std::uint64_t fh) noexcept {
-  auto inode = state.inodes->get(node);
+  // Without its descriptor: a close must not fail, nor lose count, for want of one.
+  auto inode = state.inodes->pin(node);
   bool file = false;
   bool passthrough = false;
   std::uint32_t flags = 0;

@@ -152,6 +152,8 @@ SessionImpl::~SessionImpl() {
   // Claims that still wait hold handles and replies to queues that are gone with the pool.
   notifier_.reset();
   state_.invalidations = nullptr;
+  // The channel goes before the tables, and backing ids go with it.
+  if (state_.inodes) state_.inodes->set_backing_closer(nullptr, nullptr);
 }
 
 Result<void> SessionImpl::prepare(std::string& message) {

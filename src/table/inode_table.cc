@@ -167,13 +167,17 @@ void InodeTable::remove_locked(Shard& shard, Inode& inode) noexcept {
   inode.unhashed = 1;
 }
 
-Result<InodeRef> InodeTable::get(NodeId id) noexcept {
+Result<InodeRef> InodeTable::pin(NodeId id) noexcept {
   Inode* inode = slots_.pin(id);
   if (inode == nullptr) return Err(ESTALE);
-  InodeRef ref(this, inode);
-  inode->recently_used.store(1, std::memory_order_relaxed);
-  if (inode->fd.load(std::memory_order_acquire) < 0) {
-    auto restored = restore(*inode);
+  return InodeRef(this, inode);
+}
+
+Result<InodeRef> InodeTable::get(NodeId id) noexcept {
+  InodeRef ref = TRY(pin(id));
+  ref->recently_used.store(1, std::memory_order_relaxed);
+  if (ref->fd.load(std::memory_order_acquire) < 0) {
+    auto restored = restore(*ref);
     if (!restored) return restored.error();
   }
   return ref;

@@ -50,7 +50,8 @@ static_assert(sizeof(Inode) == 128);
 
 class InodeTable;
 
-// A pinned inode whose descriptor is there; what an operation works with. Move-only.
+// A pinned inode whose descriptor is there (but see InodeTable::pin); what an operation works with.
+// Move-only.
 class InodeRef {
  public:
   InodeRef() noexcept = default;
@@ -98,6 +99,10 @@ class InodeTable {
   // number (or the file behind it is gone). Needs the daemon's own identity. ENFILE, EMFILE: out
   // of descriptors.
   [[nodiscard]] Result<InodeRef> get(NodeId id) noexcept;
+
+  // The same without asking for the descriptor, for what works on the record alone: fd() may be
+  // invalid. ESTALE: no such number.
+  [[nodiscard]] Result<InodeRef> pin(NodeId id) noexcept;
 
   // Finds or adds the inode that `fd` (O_PATH) refers to and counts one lookup for the kernel.
   // `fd` is kept if the inode is new or had lost its own. ENFILE, for new inodes only: the budget is
