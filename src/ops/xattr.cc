@@ -91,9 +91,14 @@ Result<ByteSpan> listxattr(OpContext& context, const wire::ListxattrRequest& req
 Result<void> removexattr(OpContext& context, const wire::RemovexattrRequest& request) {
   const InodeRef inode = TRY(context.node());
   const auto remove = [&] { return sys::remove_xattr(inode.fd(), request.name.data()); };
-  // The kernel takes file capabilities away on a write, with the writer's ids; refusing it would
-  // fail the write. Who removes them on purpose has been checked by the kernel.
-  auto done = request.name == kCapability ? remove() : as_caller(context.caller, remove);
+  auto done = [&]() -> Result<void> {
+    // The kernel takes file capabilities away on a write, with the writer's ids; refusing it would
+    // fail the write. Who removes them on purpose has been checked by the kernel.
+    if (request.name == kCapability) return remove();
+    // Succeeds with too few groups too, but then takes the set-group-ID bit along.
+    if (request.name == kAccessAcl) return as_caller_with_groups(context.caller, remove);
+    return as_caller(context.caller, remove);
+  }();
   if (!done) return never_enosys(done.error());
   return ok();
 }

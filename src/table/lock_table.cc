@@ -41,6 +41,9 @@ Result<UniqueFd> open_for_locks(const SourceTree& source, const HandleRef& handl
   auto fd = source.reopen(handle.fd(), O_RDWR);
   if (!fd && fd.error() == EPERM) fd = source.reopen(handle.fd(), O_RDWR | O_APPEND);
   if (!fd) fd = source.reopen(handle.fd(), own);
+  // Immutable by now, so it opens for writing for nobody: then the client's own description has to
+  // do. Two processes that share it after a fork are taken for one there.
+  if (!fd && fd.error() == EPERM) fd = duplicate(handle.fd());
   return fd;
 }
 

@@ -106,8 +106,11 @@ constexpr Exception kExceptions[] = {
     {"times and blocks of a mapped file",
      "natively the first store to a page moves mtime and ctime and allocates; through the mount "
      "both happen when the page is written back, at the latest at munmap, msync or fsync"},
-    {"holes of a mapped file",
-     "natively a load from a hole may allocate a page (tmpfs), a store does at once; not asked for"},
+    {"holes of a mapped or, on disk, preallocated file",
+     "natively a load from a hole may allocate a page (tmpfs), a store does at once, and preallocated "
+     "space counts as data where it was read into the source's page cache; not asked for"},
+    {"the mode that link() looks at right after an open with O_TRUNC",
+     "protected_hardlinks uses the cached mode, with the setuid bits that O_TRUNC dropped"},
     {"times of FIFOs and devices",
      "reads and writes of them stay in the kernel, and reach neither the daemon nor the source"},
     {"l_pid of F_GETLK when an OFD lock is in the way, and of F_OFD_GETLK",
@@ -122,10 +125,11 @@ constexpr Exception kExceptions[] = {
      "mixed with cached writes they have no certain result on ext4 natively; fio verifies them"},
     {"what a store behind the end of the file, in its last page, leaves there when the file grows",
      "depends natively on when the page was written back; not generated"},
-    {"immutable and append-only files: another error for EPERM; access(); F_SETFL; mmap",
+    {"immutable and append-only files: another error for EPERM; access(); F_SETFL; mmap; locks",
      "the kernel's FUSE does not know these flags, so where something else forbids a call as well, it "
      "says so before the source is asked (both refuse); access() is answered from the mode alone, and "
-     "fcntl may clear O_APPEND; a shared writable mapping of such a file is not made"},
+     "fcntl may clear O_APPEND; shared mappings of and POSIX locks on such "
+     "files are not made"},
     {"chown to -1, -1",
      "natively moves ctime and drops setuid; the kernel's FUSE sends a change of nothing, which also "
      "stands for other things; not generated"},

@@ -177,18 +177,18 @@ Result execute_observed(Agent& agent, const Op& op) {
 
 }  // namespace
 
-SideBoard::Mapped* SideBoard::find(ino_t ino) {
-  for (std::size_t i = 0; i < mapped_count; ++i) {
-    if (mapped[i].ino == ino) return &mapped[i];
+SideBoard::Known* SideBoard::find(ino_t ino) {
+  for (std::size_t i = 0; i < known_count; ++i) {
+    if (known[i].ino == ino) return &known[i];
   }
   return nullptr;
 }
 
-SideBoard::Mapped* SideBoard::find_or_add(ino_t ino) {
-  if (Mapped* known = find(ino)) return known;
-  if (mapped_count == mapped.size()) return nullptr;
-  mapped[mapped_count] = {ino, 0, false};
-  return &mapped[mapped_count++];
+SideBoard::Known* SideBoard::find_or_add(ino_t ino) {
+  if (Known* found = find(ino)) return found;
+  if (known_count == known.size()) return nullptr;
+  known[known_count] = Known{.ino = ino};
+  return &known[known_count++];
 }
 
 int Agent::at(int dir) const {
@@ -310,9 +310,9 @@ bool settled(const Agent& agent, const struct stat& st) {
 }
 
 void add_mapped(const Agent& agent, ino_t ino, std::string& detail) {
-  const SideBoard::Mapped* mapped = agent.board->find(ino);
-  if (mapped == nullptr) return;
-  detail += mapped->recently ? " mapped" : " was_mapped";
+  const SideBoard::Known* known = agent.board->find(ino);
+  if (known == nullptr || !known->ever_mapped) return;
+  detail += known->mapped ? " mapped" : " was_mapped";
 }
 
 timespec time_of_code(std::int64_t code) {

@@ -37,21 +37,23 @@ inline constexpr std::int64_t kNotMade = -1000;
 // never run at the same time, so plain reads and writes of it are enough.
 struct SideBoard {
   std::array<std::atomic<pid_t>, kMaxAgents> pids{};
-  // Mappings of each inode: how many live now, and whether any lived since the last snapshot.
-  struct Mapped {
+  // What was done to an inode that makes some of its properties a matter of chance.
+  struct Known {
     ino_t ino;
-    int live;
-    bool recently;
+    int mappings;       // that live now
+    bool mapped;        // since the last snapshot
+    bool ever_mapped;
+    bool preallocated;  // fallocate
   };
-  std::array<Mapped, 512> mapped{};
-  std::size_t mapped_count = 0;
+  std::array<Known, 1024> known{};
+  std::size_t known_count = 0;
   // Set once a file was made immutable or append-only.
   bool locked = false;
   // Raised by every snapshot; times seen in an earlier epoch are not compared.
   std::uint32_t epoch = 0;
 
-  Mapped* find(ino_t ino);
-  Mapped* find_or_add(ino_t ino);
+  Known* find(ino_t ino);
+  Known* find_or_add(ino_t ino);  // null when the board is full
 };
 
 struct Slot {

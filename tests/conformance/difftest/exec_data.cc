@@ -26,7 +26,9 @@ bool uncertain_seek(const Agent& agent, int fd, const Op& op) {
   struct stat st{};
   if (fstat(fd, &st) != 0) return false;
   if (S_ISDIR(st.st_mode)) return true;
-  return (op.b == SEEK_DATA || op.b == SEEK_HOLE) && agent.board->find(st.st_ino) != nullptr;
+  if (op.b != SEEK_DATA && op.b != SEEK_HOLE) return false;
+  const SideBoard::Known* known = agent.board->find(st.st_ino);
+  return known != nullptr && (known->ever_mapped || (known->preallocated && !agent.exact_blocks));
 }
 
 // The position is the kernel's on both sides, yet it shows where an append ended.
@@ -125,6 +127,10 @@ Result exec_truncate(Agent& agent, const Op& op) {
 Result exec_fallocate(Agent& agent, const Op& op) {
   // tmpfs has no ZERO_RANGE. The kernel's FUSE drops setuid before it knows that.
   if (agent.exact_blocks && (op.b & FALLOC_FL_ZERO_RANGE) != 0) return {.value = kNotMade};
+  struct stat st{};
+  if (fstat(agent.fd(op.fd), &st) == 0) {
+    if (SideBoard::Known* known = agent.board->find_or_add(st.st_ino)) known->preallocated = true;
+  }
   return outcome(fallocate(agent.fd(op.fd), static_cast<int>(op.b), op.c, op.a));
 }
 

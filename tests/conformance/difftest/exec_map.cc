@@ -66,7 +66,7 @@ Result bus_error() {
 
 Result unmap(Agent& agent, Mapping& map) {
   Result result = outcome(munmap(map.address, map.length));
-  if (SideBoard::Mapped* known = agent.board->find(map.ino)) --known->live;
+  if (SideBoard::Known* known = agent.board->find(map.ino)) --known->mappings;
   close(map.file);
   map = Mapping{};
   return result;
@@ -103,9 +103,9 @@ Result exec_mmap(Agent& agent, const Op& op) {
   struct stat st{};
   (void)fstat(map.file, &st);
   map.ino = st.st_ino;
-  if (SideBoard::Mapped* known = agent.board->find_or_add(st.st_ino)) {
-    ++known->live;
-    known->recently = true;
+  if (SideBoard::Known* known = agent.board->find_or_add(st.st_ino)) {
+    ++known->mappings;
+    known->mapped = known->ever_mapped = true;
   }
   return result;
 }

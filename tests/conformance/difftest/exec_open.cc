@@ -23,6 +23,10 @@ Result exec_open(Agent& agent, const Op& op) {
   if (fd >= 0) {
     result.value = 0;
     agent.put(op.fd, fd, result);
+    // What O_TRUNC does to the mode the kernel's FUSE learns when somebody asks; protected_hardlinks
+    // does not ask.
+    struct stat st{};
+    if ((flags & O_TRUNC) != 0) (void)fstat(fd, &st);
   }
   return result;
 }

@@ -134,9 +134,9 @@ class Walk {
 Result exec_snapshot(Agent& agent, const Op&) {
   Walk walk(agent);
   walk.entry("/", 0);
-  for (std::size_t i = 0; i < agent.board->mapped_count; ++i) {
-    SideBoard::Mapped& mapped = agent.board->mapped[i];
-    if (mapped.live <= 0) mapped.recently = false;
+  for (std::size_t i = 0; i < agent.board->known_count; ++i) {
+    SideBoard::Known& known = agent.board->known[i];
+    if (known.mappings <= 0) known.mapped = false;
   }
   ++agent.board->epoch;
   return {.detail = walk.take()};
