@@ -151,6 +151,7 @@ def command_for(name):
 CONTENDERS = {
     "native": None,
     "passthroughfs": passthroughfs,
+    "io=daemon": passthroughfs_with("io=daemon"),
     "stateless": passthroughfs_with("handles=stateless"),
     "bindfs": bindfs,
     "mergerfs": mergerfs,
@@ -159,7 +160,7 @@ CONTENDERS = {
     "fuse-overlayfs": fuse_overlayfs,
 }
 LISTED, LISTED_FILES = "listed", 1000  # a directory in each source, there before the mount
-OURS = ("passthroughfs", "stateless")
+OURS = ("passthroughfs", "io=daemon", "stateless")
 
 
 def versions(names):

@@ -4,7 +4,9 @@
 import pathlib
 import re
 
-NAMES = {"stateless": "passthroughfs handles=stateless"}
+from .contenders import OURS
+
+NAMES = {"stateless": "passthroughfs handles=stateless", "io=daemon": "passthroughfs io=daemon"}
 
 
 def number(value):
@@ -75,17 +77,19 @@ def modes_markdown(micro, counted):
     rows = []
     for text, operation, counted_as in MODES:
         row = [text, number(micro.median(operation, "native"))]
-        for name in ("passthroughfs", "stateless"):
+        for name in OURS:
             requests, calls = counted.get(name, {}).get(counted_as, ({}, {}))
             row += [number(micro.median(operation, name)),
                     f"{round(sum(v for k, v in requests.items() if k not in LATE), 1):g}",
                     f"{round(sum(calls.values()), 1):g}"]
         rows.append(row)
-    header = ["", "native, us", "`table`, us", "requests", "system calls", "`stateless`, us",
-              "requests", "system calls"]
+    header = ["", "native, us", "`table`, us", "requests", "system calls",
+              "`table`, `io=daemon`, us", "requests", "system calls",
+              "`stateless`, us", "requests", "system calls"]
     return "\n".join([*table(header, rows), "",
                       f"{circumstances(micro)} Requests are those that the caller waits for; "
-                      "system calls are the daemon's, two of them (read, writev) for every request."])
+                      "system calls are the daemon's, two of them (read, writev) for every "
+                      "request."])
 
 
 # What the tables of both designs show: words, pfs_microbench's name, the name in syscalls.py.
@@ -106,8 +110,8 @@ def growth_markdown(section, lines):
     """`lines`: {operation: {contender: {size: row of the section}}}."""
     text = [f"### {section.title}", "",
             f"{circumstances(section)} Microseconds, median over the rounds; the last column is "
-            "the largest size against the smallest from 1,000 on (the smallest of all, if that is all "
-            "there is).", ""]
+            "the largest size against the smallest from 1,000 on (the smallest of all, if that is "
+            "all there is).", ""]
     sizes = sorted({size for by_name in lines.values() for rows in by_name.values()
                     for size in rows})
     base = next((size for size in sizes if size >= 1000 and size != sizes[-1]), sizes[0]) \

@@ -233,11 +233,14 @@ def measure_all(mounts, times, containing=""):
     return result
 
 
+MODES = {"passthroughfs": "`handles=table` (the default; `io=auto` finds kernel passthrough)",
+         "io=daemon": "`handles=table`, `io=daemon`", "stateless": "`handles=stateless`"}
+
+
 def markdown(counted):
     lines = []
     for name, column in counted.items():
-        mode = "table" if name == "passthroughfs" else name
-        lines += [f"`handles={mode}`:" if name in contenders.OURS else f"{name}:", ""]
+        lines += [MODES.get(name, name) + ":", ""]
         rows = [[operation, text_of(requests), total(calls), text_of(calls)]
                 for operation, (requests, calls) in column.items()]
         lines += report.table(["", "requests", "system calls", "which"], rows, "llrl") + [""]
