@@ -4,6 +4,7 @@
 #include <fcntl.h>
 
 #include <cstring>
+#include <thread>
 
 namespace passthroughfs {
 namespace {
@@ -38,8 +39,15 @@ Result<UniqueFd> FileHandle::open(BorrowedFd mount) const noexcept {
   buffer.handle_bytes = bytes;
   buffer.handle_type = type;
   std::memcpy(buffer.handle, data, bytes);
-  return own(::open_by_handle_at(mount.get(), reinterpret_cast<struct file_handle*>(&buffer),
-                                 O_PATH | O_NOFOLLOW | O_CLOEXEC));
+  // ENOMEM is also what file systems say whose number is being given to a new file at this moment;
+  // a moment later they know that the old one is gone.
+  constexpr int kTries = 100;
+  for (int tries = 1;; ++tries) {
+    auto fd = own(::open_by_handle_at(mount.get(), reinterpret_cast<struct file_handle*>(&buffer),
+                                      O_PATH | O_NOFOLLOW | O_CLOEXEC));
+    if (fd || fd.error() != ENOMEM || tries == kTries) return fd;
+    std::this_thread::yield();
+  }
 }
 
 bool FileHandle::same_file(const FileHandle& other) const noexcept {
