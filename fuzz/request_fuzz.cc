@@ -65,8 +65,7 @@ void check_views(const wire::Request& request, const wire::DecodeOptions& option
         require_component(in->new_name);
       }
       break;
-    default:
-      break;
+    default: break;
   }
 }
 

@@ -45,23 +45,24 @@ class Tables {
     limit.rlim_cur = limit.rlim_max;
     (void)setrlimit(RLIMIT_NOFILE, &limit);
 
-    std::string directory = "/tmp/table_bench.XXXXXX";
-    require(::mkdtemp(directory.data()) != nullptr, "mkdtemp");
+    require(::mkdtemp(directory_.data()) != nullptr, "mkdtemp");
     std::string message;
-    auto source = SourceTree::open(directory, message);
+    auto source = SourceTree::open(directory_, message);
     require(source.has_value(), message.c_str());
     source_ = std::make_unique<SourceTree>(std::move(*source));
-    const std::string file = directory + "/file";
-    file_ = UniqueFd(::open(file.c_str(), O_CREAT | O_RDWR | O_CLOEXEC, 0600));
-    path_ = UniqueFd(::open(file.c_str(), O_PATH | O_CLOEXEC));
-    require(path_.valid(), file.c_str());
+    file_ = UniqueFd(::open(file().c_str(), O_CREAT | O_RDWR | O_CLOEXEC, 0600));
+    path_ = UniqueFd(::open(file().c_str(), O_PATH | O_CLOEXEC));
+    require(path_.valid(), file().c_str());
     inodes_ = std::move(InodeTable::create(*source_, budget_, 1U << 24).value());
     handles_ = std::move(HandleTable::create(*inodes_, 1U << 20).value());
     for (std::uint64_t ino = 1; ino <= known; ++ino) nodes_.push_back(look_up(ino).id());
-    // Nothing needs their names any more.
-    (void)::unlink(file.c_str());
-    (void)::rmdir(directory.c_str());
   }
+  ~Tables() {
+    (void)::unlink(file().c_str());
+    (void)::rmdir(directory_.c_str());
+  }
+  Tables(const Tables&) = delete;
+  Tables& operator=(const Tables&) = delete;
 
   InodeRef look_up(std::uint64_t ino) {
     auto inode = inodes_->lookup(std::move(*duplicate(path_.borrow())), {7, ino}, S_IFREG);
@@ -81,6 +82,9 @@ class Tables {
   [[nodiscard]] BorrowedFd path() const { return path_.borrow(); }
 
  private:
+  [[nodiscard]] std::string file() const { return directory_ + "/file"; }
+
+  std::string directory_ = "/tmp/table_bench.XXXXXX";
   FdBudget budget_;
   std::unique_ptr<SourceTree> source_;
   UniqueFd file_;
@@ -214,7 +218,7 @@ BENCHMARK(MemoryPerKnownInode)
     ->Iterations(1)
     ->Unit(benchmark::kMillisecond);
 
-// With far fewer descriptors than inodes, each lookup gives one up; then each request restores one.
+// With far fewer descriptors than inodes, each lookup gives one up.
 void LookupNewOverBudget(benchmark::State& state) {
   Tables tables(4096, 100'000);
   std::uint64_t ino = 1'000'000;

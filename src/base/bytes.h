@@ -14,7 +14,7 @@ using MutableByteSpan = std::span<std::byte>;
 
 // The bytes of a plain struct, lent.
 template <typename T>
-  requires std::is_trivially_copyable_v<T>
+requires std::is_trivially_copyable_v<T>
 [[nodiscard]] ByteSpan bytes_of(const T& value) noexcept {
   return std::as_bytes(std::span<const T, 1>(&value, 1));
 }

@@ -36,8 +36,8 @@ class ConditionVariable {
  public:
   void wait(Mutex& mutex) PFS_REQUIRES(mutex) PFS_NO_THREAD_SAFETY_ANALYSIS { cv_.wait(mutex); }
   template <typename Deadline>
-  std::cv_status wait_until(Mutex& mutex, const Deadline& deadline) PFS_REQUIRES(mutex)
-      PFS_NO_THREAD_SAFETY_ANALYSIS {
+  std::cv_status wait_until(Mutex& mutex, const Deadline& deadline)
+      PFS_REQUIRES(mutex) PFS_NO_THREAD_SAFETY_ANALYSIS {
     return cv_.wait_until(mutex, deadline);
   }
   void notify_one() { cv_.notify_one(); }

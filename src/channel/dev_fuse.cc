@@ -236,8 +236,7 @@ Result<ByteSpan> DevFuseQueue::read_message() noexcept {
         continue;
       case ECONNRESET:  // a socket's far end was closed with answers unread
         return Err(ENODEV);
-      default:
-        return Err(error);
+      default: return Err(error);
     }
   }
 }

@@ -116,8 +116,7 @@ class Parser {
         }
         case 'n':  // mount(8)'s: no mtab, be lenient, be verbose
         case 's':
-        case 'v':
-          break;
+        case 'v': break;
         default: {
           const ProgramOption* option = nullptr;
           for (const ProgramOption& candidate : kProgramOptions) {

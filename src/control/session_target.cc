@@ -47,17 +47,10 @@ constexpr std::uint32_t kFmodeExec = 0x20;
 std::vector<std::string> open_flag_names(std::uint32_t flags) {
   std::vector<std::string> names;
   switch (flags & O_ACCMODE) {
-    case O_RDONLY:
-      names.emplace_back("O_RDONLY");
-      break;
-    case O_WRONLY:
-      names.emplace_back("O_WRONLY");
-      break;
-    case O_RDWR:
-      names.emplace_back("O_RDWR");
-      break;
-    default:
-      names.emplace_back("O_ACCMODE");
+    case O_RDONLY: names.emplace_back("O_RDONLY"); break;
+    case O_WRONLY: names.emplace_back("O_WRONLY"); break;
+    case O_RDWR: names.emplace_back("O_RDWR"); break;
+    default: names.emplace_back("O_ACCMODE");
   }
   flags &= ~(std::uint32_t{O_ACCMODE} | kLargeFile | kFmodeExec);
   for (const FlagName& flag : kFlagNames) {

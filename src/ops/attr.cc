@@ -16,8 +16,8 @@ namespace {
 
 using namespace wire::setattr_valid;
 
-// What a request works on: the handle if it names one and it has a descriptor, else the inode, which
-// is the same object.
+// What a request works on: the handle if it names one and it has a descriptor, else the inode,
+// which is the same object.
 struct Target {
   InodeRef inode;
   HandleRef handle;
@@ -189,8 +189,8 @@ Result<wire::AttrOut> setattr(OpContext& context, const wire::SetattrRequest& re
 Result<void> access(OpContext& context, const wire::AccessRequest& request) {
   const InodeRef inode = TRY(context.node());
   return as_caller(context.caller, [&] {
-    return check_void(::syscall(SYS_faccessat2, inode.fd().get(), "", request.mask,
-                                AT_EMPTY_PATH | AT_EACCESS));
+    return check_void(
+        ::syscall(SYS_faccessat2, inode.fd().get(), "", request.mask, AT_EMPTY_PATH | AT_EACCESS));
   });
 }
 

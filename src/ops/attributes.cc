@@ -10,8 +10,8 @@ namespace passthroughfs {
 namespace {
 
 // Attributes of something that may turn out to be this very mount, seen inside its own source (a
-// bind mount, a mount made later). Asking it for fresh attributes would send a request to ourselves,
-// so the first look takes what is cached, which is all there is on a local file system.
+// bind mount, a mount made later). Asking it for fresh attributes would send a request to
+// ourselves, so the first look takes what is cached, which is all there is on a local file system.
 Result<struct statx> stat_for_lookup(MountState& state, BorrowedFd fd) noexcept {
   struct statx st;
   if (::statx(fd.get(), "", AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW | AT_STATX_DONT_SYNC,
@@ -93,8 +93,7 @@ Result<wire::EntryOut> look_up(MountState& state, UniqueFd fd, InodeRef* kept) n
 
 Result<wire::EntryOut> look_up(MountState& state, const InodeRef& parent,
                                const char* name) noexcept {
-  UniqueFd fd =
-      TRY(with_descriptors(state, [&] { return state.source.child(parent.fd(), name); }));
+  UniqueFd fd = TRY(with_descriptors(state, [&] { return state.source.child(parent.fd(), name); }));
   return look_up(state, std::move(fd));
 }
 

@@ -22,8 +22,9 @@ namespace passthroughfs {
 [[nodiscard]] std::uint32_t encode_device(std::uint32_t major, std::uint32_t minor) noexcept;
 [[nodiscard]] dev_t decode_device(std::uint32_t encoded) noexcept;
 
-// Finds `name` below `parent`, counts one lookup, gives the entry. The one way by which names become
-// nodes. ENOENT, ELOOP for the mount itself seen inside its own source, and what the source says.
+// Finds `name` below `parent`, counts one lookup, gives the entry. The one way by which names
+// become nodes. ENOENT, ELOOP for the mount itself seen inside its own source, and what the source
+// says.
 [[nodiscard]] Result<wire::EntryOut> look_up(MountState& state, const InodeRef& parent,
                                              const char* name) noexcept;
 

@@ -32,11 +32,8 @@ std::int32_t Backings::register_file(const InodeRef& inode) noexcept {
       break;
     case ELOOP:
     case EINVAL:
-    case EOPNOTSUPP:
-      why = "the source is stacked too deep or cannot be a backing file";
-      break;
-    default:
-      return 0;  // ENOMEM and the like: of this moment, not of the device
+    case EOPNOTSUPP: why = "the source is stacked too deep or cannot be a backing file"; break;
+    default: return 0;  // ENOMEM and the like: of this moment, not of the device
   }
   MutexLock lock(reasons_mutex_);
   reasons_.try_emplace(device, why + ": " + id.error().to_string());

@@ -18,9 +18,10 @@ namespace passthroughfs {
 // each read and write to the daemon.
 //
 // The kernel wants one backing file per inode and all opens of an inode in one way at a time; it
-// answers EIO otherwise. So the first open decides and the others follow until the last is released.
-// A backing id is registered from the O_PATH descriptor and stays with the inode afterwards: the
-// next open costs no system call. It goes when the inode is forgotten or its descriptor given up.
+// answers EIO otherwise. So the first open decides and the others follow until the last is
+// released. A backing id is registered from the O_PATH descriptor and stays with the inode
+// afterwards: the next open costs no system call. It goes when the inode is forgotten or its
+// descriptor given up.
 //
 // A refusal (no CAP_SYS_ADMIN, a source that is itself stacked) makes that file go through the
 // daemon and is remembered for its device. Thread-safe.
@@ -51,7 +52,8 @@ class Backings {
   std::atomic<bool> refused_everywhere_{false};
   std::array<Mutex, 64> locks_;  // by inode slot: the counts and the id in the Inode
   mutable Mutex reasons_mutex_;
-  std::map<std::uint64_t, std::string> reasons_ PFS_GUARDED_BY(reasons_mutex_);  // by device; 0: all
+  std::map<std::uint64_t, std::string> reasons_
+      PFS_GUARDED_BY(reasons_mutex_);  // by device; 0: all
 };
 
 }  // namespace passthroughfs

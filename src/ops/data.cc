@@ -19,8 +19,8 @@ BorrowedFd data_fd(OpContext& context, const OpenFile& file, std::uint32_t flags
   Handle& handle = *file.handle();
   int direct = handle.direct_fd.load(std::memory_order_acquire);
   if (direct >= 0) return BorrowedFd(direct);
-  auto made = context.state.source.reopen(
-      file.fd(), (static_cast<int>(handle.flags) & O_ACCMODE) | O_DIRECT);
+  auto made = context.state.source.reopen(file.fd(),
+                                          (static_cast<int>(handle.flags) & O_ACCMODE) | O_DIRECT);
   if (!made) return file.fd();  // the source has none; through its page cache the data is the same
   if (handle.direct_fd.compare_exchange_strong(direct, made->get(), std::memory_order_acq_rel)) {
     return BorrowedFd(made->release());
@@ -58,9 +58,8 @@ Result<std::uint64_t> copy(OpContext& context, const wire::CopyFileRangeRequest&
   const std::size_t length = std::min(request.len, most);
   const OpContext::Blocking blocking(context);
   return as_modifier(context.caller, out.fd(), false, [&]() -> Result<std::uint64_t> {
-    const ssize_t copied =
-        ::copy_file_range(in.fd().get(), &from, out.fd().get(), &to, length,
-                          static_cast<unsigned>(request.flags));
+    const ssize_t copied = ::copy_file_range(in.fd().get(), &from, out.fd().get(), &to, length,
+                                             static_cast<unsigned>(request.flags));
     if (copied < 0) return Errno::last();
     return static_cast<std::uint64_t>(copied);
   });
@@ -69,8 +68,8 @@ Result<std::uint64_t> copy(OpContext& context, const wire::CopyFileRangeRequest&
 }  // namespace
 
 Result<ByteSpan> read(OpContext& context, const wire::ReadRequest& request) {
-  const OpenFile file = TRY(OpenFile::of(
-      context, request.fh, O_RDONLY | static_cast<int>(request.flags & O_DIRECT)));
+  const OpenFile file =
+      TRY(OpenFile::of(context, request.fh, O_RDONLY | static_cast<int>(request.flags & O_DIRECT)));
   const BorrowedFd fd = data_fd(context, file, request.flags);
   const MutableByteSpan into =
       context.buffer.first(std::min<std::size_t>(request.size, context.buffer.size()));

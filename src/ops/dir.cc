@@ -79,8 +79,8 @@ Result<Directory> directory_of(OpContext& context, std::uint64_t fh) {
   return out;
 }
 
-// Fills the answer by `add(entry, shown inode number)`, which says false when there is no room left.
-// An error after the first entry ends the answer, keeping what is there.
+// Fills the answer by `add(entry, shown inode number)`, which says false when there is no room
+// left. An error after the first entry ends the answer, keeping what is there.
 template <typename Add>
 Result<void> list(OpContext& context, Directory& directory, std::uint64_t offset, Add&& add) {
   DirStream& stream = directory.stream();

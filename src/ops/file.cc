@@ -75,9 +75,10 @@ class BackingUse {
   bool taken_ = false;
 };
 
-// Whether an open can do without a descriptor until something needs one. Reading in passthrough can:
-// the kernel opens its own file, has checked the rights, and the daemon can open it later. Writing
-// cannot: the source has a say (immutable files, a running program), and so it has in O_DIRECT.
+// Whether an open can do without a descriptor until something needs one. Reading in passthrough
+// can: the kernel opens its own file, has checked the rights, and the daemon can open it later.
+// Writing cannot: the source has a say (immutable files, a running program), and so it has in
+// O_DIRECT.
 bool open_later(const BackingUse& use, std::uint32_t flags) noexcept {
   return use.passthrough() && !can_write(flags) && (flags & (O_TRUNC | O_DIRECT)) == 0;
 }
@@ -213,9 +214,8 @@ Result<CreateReply> tmpfile(OpContext& context, const wire::CreateRequest& reque
     });
   });
   if (!file) return file.error();
-  UniqueFd path = TRY(with_descriptors(context.state, [&] {
-    return context.state.source.reopen(file->fd.borrow(), O_PATH);
-  }));
+  UniqueFd path = TRY(with_descriptors(
+      context.state, [&] { return context.state.source.reopen(file->fd.borrow(), O_PATH); }));
   UniqueFd direct = TRY(open_direct(context.state, file->fd.borrow(), request.flags));
   InodeRef inode;
   wire::EntryOut entry = TRY(look_up(context.state, std::move(path), &inode));

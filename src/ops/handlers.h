@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Every operation, as op_table.cc names them. They run on a serving thread, with the daemon's
-// identity and umask 0 outside of the scopes that change them. An error is the errno that the client
-// gets; none may answer ENOSYS by accident, because the kernel takes it as "never ask again".
+// identity and umask 0 outside of the scopes that change them. An error is the errno that the
+// client gets; none may answer ENOSYS by accident, because the kernel takes it as "never ask
+// again".
 #pragma once
 
 #include "ops/context.h"

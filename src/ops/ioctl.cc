@@ -32,14 +32,10 @@ constexpr std::array kKnown{
 // The 32-bit numbers differ in the size that they claim; the source is asked by the native one.
 std::uint32_t native_command(std::uint32_t cmd) {
   switch (cmd) {
-    case FS_IOC32_GETFLAGS:
-      return FS_IOC_GETFLAGS;
-    case FS_IOC32_SETFLAGS:
-      return FS_IOC_SETFLAGS;
-    case FS_IOC32_GETVERSION:
-      return FS_IOC_GETVERSION;
-    default:
-      return cmd;
+    case FS_IOC32_GETFLAGS: return FS_IOC_GETFLAGS;
+    case FS_IOC32_SETFLAGS: return FS_IOC_SETFLAGS;
+    case FS_IOC32_GETVERSION: return FS_IOC_GETVERSION;
+    default: return cmd;
   }
 }
 

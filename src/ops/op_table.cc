@@ -25,10 +25,8 @@ void answer(OpContext&, wire::Reply& reply) { (void)reply.ok(); }
 void answer(OpContext&, wire::Reply& reply, ByteSpan bytes) { (void)reply.data(bytes); }
 
 template <typename T>
-  requires std::is_trivially_copyable_v<T>
-void answer(OpContext&, wire::Reply& reply, const T& out) {
-  (void)reply.value(out);
-}
+requires std::is_trivially_copyable_v<T>
+void answer(OpContext&, wire::Reply& reply, const T& out) { (void)reply.value(out); }
 
 void answer(OpContext& context, wire::Reply& reply, const EntryReply& entry) {
   if (!reply.value(entry.out)) give_up_entry(context.state, entry.out);

@@ -6,9 +6,9 @@
 namespace passthroughfs {
 
 // The open file that a request names, in both designs. handles=table: the pinned handle. stateless:
-// the inode, opened for this request alone. `access`: O_RDONLY, O_WRONLY or O_RDWR, what the request
-// needs, and O_DIRECT and O_APPEND if it has those; they matter only where the file has to be opened
-// now.
+// the inode, opened for this request alone. `access`: O_RDONLY, O_WRONLY or O_RDWR, what the
+// request needs, and O_DIRECT and O_APPEND if it has those; they matter only where the file has to
+// be opened now.
 class OpenFile {
  public:
   static Result<OpenFile> of(OpContext& context, std::uint64_t fh, int access) noexcept {
@@ -35,8 +35,8 @@ Result<void> ensure_descriptor(MountState& state, const HandleRef& handle) noexc
 // way of I/O. EBADF as HandleTable::release.
 Result<void> close_handle(MountState& state, NodeId node, std::uint64_t fh) noexcept;
 
-// The mount option: reading leaves the source's access times alone. Set after the open, because only
-// the owner may open that way. Best effort where the daemon may not either.
+// The mount option: reading leaves the source's access times alone. Set after the open, because
+// only the owner may open that way. Best effort where the daemon may not either.
 void leave_access_times(const MountState& state, BorrowedFd fd) noexcept;
 
 // Whether a descriptor opened with these O_* flags can write.

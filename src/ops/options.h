@@ -27,8 +27,8 @@ struct MountConfig {
   bool nodev = false;
   bool nosuid = false;
   bool noexec = false;
-  std::string fsname;   // empty: the source
-  std::string subtype;  // empty: passthroughfs
+  std::string fsname;                  // empty: the source
+  std::string subtype;                 // empty: passthroughfs
   std::uint32_t max_read = 0;          // bytes; 0: max_write
   std::uint32_t max_write = 1U << 20;  // bytes
   bool trace = false;                  // -d: a line per request

@@ -26,8 +26,8 @@ Result<EntryReply> make_entry(OpContext& context, std::string_view name, std::ui
 }
 
 // An inode whose last name goes away can no longer be opened by its file handle. If it is known and
-// has given up its descriptor, this gets it back and keeps it over the removal; afterwards it is not
-// given up again. Nothing to do as long as no descriptor was ever given up.
+// has given up its descriptor, this gets it back and keeps it over the removal; afterwards it is
+// not given up again. Nothing to do as long as no descriptor was ever given up.
 class KeptOverRemoval {
  public:
   KeptOverRemoval(MountState& state, const InodeRef& parent, const char* name)
@@ -48,9 +48,8 @@ class KeptOverRemoval {
 Result<void> remove(OpContext& context, std::string_view name, int flags) {
   const InodeRef parent = TRY(context.node());
   const KeptOverRemoval kept(context.state, parent, name.data());
-  return as_caller(context.caller, [&] {
-    return check_void(::unlinkat(parent.fd().get(), name.data(), flags));
-  });
+  return as_caller(context.caller,
+                   [&] { return check_void(::unlinkat(parent.fd().get(), name.data(), flags)); });
 }
 
 }  // namespace
@@ -58,8 +57,8 @@ Result<void> remove(OpContext& context, std::string_view name, int flags) {
 Result<ByteSpan> readlink(OpContext& context, const wire::ReadlinkRequest&) {
   const InodeRef inode = TRY(context.node());
   const std::size_t room = std::min<std::size_t>(context.buffer.size(), PATH_MAX);
-  const ssize_t size = ::readlinkat(inode.fd().get(), "",
-                                    reinterpret_cast<char*>(context.buffer.data()), room);
+  const ssize_t size =
+      ::readlinkat(inode.fd().get(), "", reinterpret_cast<char*>(context.buffer.data()), room);
   // An O_PATH descriptor of anything but a link gives ENOENT here; the client should see EINVAL.
   if (size < 0) return errno == ENOENT ? Err(EINVAL) : Errno::last();
   return ByteSpan(context.buffer.first(static_cast<std::size_t>(size)));
@@ -92,8 +91,7 @@ Result<EntryReply> link(OpContext& context, const wire::LinkRequest& request) {
   auto linked = as_caller(
       context.caller,
       [&] {
-        return check_void(
-            ::linkat(inode.fd().get(), "", parent.fd().get(), name, AT_EMPTY_PATH));
+        return check_void(::linkat(inode.fd().get(), "", parent.fd().get(), name, AT_EMPTY_PATH));
       },
       kCapDacReadSearch);
   if (!linked && linked.error() == ENOENT) {

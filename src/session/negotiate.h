@@ -20,7 +20,6 @@ struct Negotiated {
 // against the kernel's limit of two.
 // Chooses from what this kernel offers; never by its version. EPROTO: too old to serve.
 [[nodiscard]] Result<Negotiated> negotiate(const wire::InitRequest& offer,
-                                           const MountConfig& config,
-                                           bool stacked_source) noexcept;
+                                           const MountConfig& config, bool stacked_source) noexcept;
 
 }  // namespace passthroughfs

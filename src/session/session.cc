@@ -86,25 +86,19 @@ std::uint32_t process_of(std::uint32_t thread) {
 Validity validity_of(CacheMode mode) {
   constexpr std::uint64_t kForEver = 10ULL * 365 * 24 * 3600;
   switch (mode) {
-    case CacheMode::none:
-      return {0, 0, 0};
-    case CacheMode::forever:
-      return {kForEver, kForEver, kForEver};
+    case CacheMode::none: return {0, 0, 0};
+    case CacheMode::forever: return {kForEver, kForEver, kForEver};
     case CacheMode::normal:
-    case CacheMode::coherent:
-      break;
+    case CacheMode::coherent: break;
   }
   return {1, 1, 0};
 }
 
 const char* cache_name(CacheMode mode) {
   switch (mode) {
-    case CacheMode::none:
-      return "none";
-    case CacheMode::forever:
-      return "forever";
-    default:
-      return "normal";
+    case CacheMode::none: return "none";
+    case CacheMode::forever: return "forever";
+    default: return "normal";
   }
 }
 
@@ -113,7 +107,8 @@ Result<UniqueFd> reopen_from_handle(void* context, NodeId id) {
   auto& state = *static_cast<MountState*>(context);
   Result<UniqueFd> found = Err(ESTALE);
   state.handles->for_each([&](std::uint64_t, const HandleRef& handle) {
-    if (handle->node == id && !found && handle.fd().valid()) found = state.source.reopen(handle.fd(), O_PATH);
+    if (handle->node == id && !found && handle.fd().valid())
+      found = state.source.reopen(handle.fd(), O_PATH);
   });
   return found;
 }
@@ -256,8 +251,7 @@ Result<void> SessionImpl::start(UniqueFd device, std::string& message) {
   choose_io(settled);
   notifier_ = std::make_unique<Notifier>(*channel_);
   state_.invalidations = notifier_.get();
-  pool_ = std::make_unique<WorkerPool>(*channel_,
-                                       ServeContext{state_, settled.decode, ::geteuid()},
+  pool_ = std::make_unique<WorkerPool>(*channel_, ServeContext{state_, settled.decode, ::geteuid()},
                                        state_.config.threads);
   auto started = pool_->start();
   if (!started) message = "cannot start threads: " + started.error().to_string();

@@ -53,10 +53,10 @@ struct StatsView {
   std::uint64_t table_bytes = 0;  // memory of the inode and handle tables
   unsigned workers = 0;
   unsigned overflow_threads = 0;
-  std::string transport;   // "dev"
+  std::string transport;     // "dev"
   std::string handles_mode;  // "table" or "stateless"
-  std::string io;          // what `auto` came to: "daemon"
-  std::string io_reason;   // why not more; may be empty
+  std::string io;            // what `auto` came to: "daemon"
+  std::string io_reason;     // why not more; may be empty
   std::string cache;
   std::vector<std::string> notes;  // degraded modes, one line each
 };
@@ -72,8 +72,9 @@ class Session {
   // mount serves requests.
   virtual Result<void> start(UniqueFd device, std::string& message) = 0;
 
-  // Waits until the mount is gone (unmounted by anyone, or connection aborted), ends and joins every
-  // thread and closes everything. The result is an error only for an end that was not orderly.
+  // Waits until the mount is gone (unmounted by anyone, or connection aborted), ends and joins
+  // every thread and closes everything. The result is an error only for an end that was not
+  // orderly.
   virtual Result<void> wait() = 0;
 
   // The source's root type bits for MountOptions, and the mount flags that the source's own mount

@@ -26,10 +26,8 @@ bool refused(const ServeContext& serve, const wire::Request& request) noexcept {
     case wire::Opcode::releasedir:
     case wire::Opcode::flush:
     case wire::Opcode::interrupt:
-    case wire::Opcode::destroy:
-      return false;
-    default:
-      return true;
+    case wire::Opcode::destroy: return false;
+    default: return true;
   }
 }
 

@@ -133,8 +133,7 @@ bool WorkerPool::superfluous(const Worker& worker) const noexcept {
   for (std::size_t i = 0; i < count(); ++i) {
     const Worker& other = *workers_[i];
     const Worker::State state = other.state();
-    if (&other != &worker &&
-        (state == Worker::State::reading || state == Worker::State::serving)) {
+    if (&other != &worker && (state == Worker::State::reading || state == Worker::State::serving)) {
       ++others;
     }
   }

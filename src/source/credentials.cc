@@ -52,10 +52,10 @@ struct Capabilities {
 };
 
 // The set that setfsuid(2) drops and gives back: rights over files.
-constexpr std::uint64_t kFileCapabilities =
-    (1ULL << CAP_CHOWN) | (1ULL << CAP_DAC_OVERRIDE) | (1ULL << CAP_DAC_READ_SEARCH) |
-    (1ULL << CAP_FOWNER) | (1ULL << CAP_FSETID) | (1ULL << CAP_LINUX_IMMUTABLE) |
-    (1ULL << CAP_MKNOD) | (1ULL << CAP_MAC_OVERRIDE);
+constexpr std::uint64_t kFileCapabilities = (1ULL << CAP_CHOWN) | (1ULL << CAP_DAC_OVERRIDE) |
+                                            (1ULL << CAP_DAC_READ_SEARCH) | (1ULL << CAP_FOWNER) |
+                                            (1ULL << CAP_FSETID) | (1ULL << CAP_LINUX_IMMUTABLE) |
+                                            (1ULL << CAP_MKNOD) | (1ULL << CAP_MAC_OVERRIDE);
 static_assert((1ULL << CAP_DAC_READ_SEARCH) == kCapDacReadSearch);
 static_assert((1ULL << CAP_FSETID) == kCapFsetid);
 
@@ -67,8 +67,8 @@ bool same_user_namespace(pid_t pid) {
          own.st_ino == theirs.st_ino && own.st_dev == theirs.st_dev;
 }
 
-// The value of a "Key:\tvalue" line. `key` begins with the newline before it: a process may have any
-// name, but the kernel escapes newlines in it.
+// The value of a "Key:\tvalue" line. `key` begins with the newline before it: a process may have
+// any name, but the kernel escapes newlines in it.
 std::string_view field(std::string_view text, std::string_view key) {
   std::size_t at = text.find(key);
   if (at == std::string_view::npos) return {};
@@ -183,7 +183,8 @@ ActingAs::ActingAs(uid_t uid, gid_t gid, std::span<const std::uint32_t> groups,
   set_thread_reserves(uid == 0);
   if (uid != 0 || gid != 0) {
     ids_ = true;
-    // Both give the former id, and tell of a failure in no other way than by what is set afterwards.
+    // Both give the former id, and tell of a failure in no other way than by what is set
+    // afterwards.
     own_gid_ = static_cast<gid_t>(::setfsgid(gid));
     own_uid_ = static_cast<uid_t>(::setfsuid(uid));
     ok_ = static_cast<gid_t>(::setfsgid(static_cast<gid_t>(-1))) == gid &&

@@ -27,8 +27,8 @@ void enable_impersonation() noexcept;
 [[nodiscard]] bool impersonation_enabled() noexcept;
 
 // Gives this thread a umask of its own (CLONE_FS) and sets it to 0. Call once per serving thread.
-// False: refused (a container's filter, no memory); the mask is then shared by all threads, and this
-// one must not serve creations.
+// False: refused (a container's filter, no memory); the mask is then shared by all threads, and
+// this one must not serve creations.
 bool own_umask() noexcept;
 // The mask for the creations that follow on this thread; kept until the next call.
 void set_thread_umask(mode_t mask) noexcept;
@@ -57,8 +57,8 @@ struct CallerRights {
 // This thread's file system identity for a scope; always put back, on every way out.
 //
 // With a file system uid other than 0 the kernel drops the capabilities over files, CAP_FSETID
-// among them, and we CAP_SYS_RESOURCE: set-id bits, quotas and reserved blocks then come out exactly
-// as for the caller. A uid of 0 keeps them. Expects a thread without supplementary groups.
+// among them, and we CAP_SYS_RESOURCE: set-id bits, quotas and reserved blocks then come out
+// exactly as for the caller. A uid of 0 keeps them. Expects a thread without supplementary groups.
 class ActingAs {
  public:
   ActingAs(uid_t uid, gid_t gid, std::span<const std::uint32_t> groups,

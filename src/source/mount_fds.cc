@@ -12,8 +12,8 @@
 namespace passthroughfs {
 namespace {
 
-// A handle of these opens only while the inode is cached, which the descriptor that it is to replace
-// was the reason for.
+// A handle of these opens only while the inode is cached, which the descriptor that it is to
+// replace was the reason for.
 bool forgets_inodes(BorrowedFd fd) noexcept {
   constexpr long kFuseMagic = 0x65735546;
   struct statfs fs;

@@ -18,8 +18,8 @@ namespace {
 
 // The source on a mount of its own that belongs to nobody else and does not move access times.
 UniqueFd private_mount(const std::string& path) noexcept {
-  UniqueFd tree(::open_tree(AT_FDCWD, path.c_str(),
-                            OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE));
+  UniqueFd tree(
+      ::open_tree(AT_FDCWD, path.c_str(), OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE));
   mount_attr attributes{};
   attributes.attr_set = MOUNT_ATTR_NOATIME;
   attributes.attr_clr = MOUNT_ATTR__ATIME;

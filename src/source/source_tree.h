@@ -16,10 +16,10 @@ namespace passthroughfs {
 // name anything outside. Thread-safe after open().
 class SourceTree {
  public:
-  // After the last fork: what it keeps of /proc is this process's. `message`: one line for the user.
-  // ENOTDIR, ENOENT, EACCES, or ENOENT for a missing /proc.
-  // `noatime`: through a private copy of the source's mount that leaves access times alone, so that
-  // reads in the kernel do too; needs CAP_SYS_ADMIN, else without_atime() stays false.
+  // After the last fork: what it keeps of /proc is this process's. `message`: one line for the
+  // user. ENOTDIR, ENOENT, EACCES, or ENOENT for a missing /proc. `noatime`: through a private copy
+  // of the source's mount that leaves access times alone, so that reads in the kernel do too; needs
+  // CAP_SYS_ADMIN, else without_atime() stays false.
   static Result<SourceTree> open(const std::string& path, std::string& message,
                                  bool noatime = false);
 

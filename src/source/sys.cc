@@ -12,7 +12,8 @@
 namespace passthroughfs::sys {
 namespace {
 
-// The same number on every architecture, as for all calls this new; the headers of Debian 12 lack it.
+// The same number on every architecture, as for all calls this new; the headers of Debian 12 lack
+// it.
 constexpr long kFchmodat2 = 452;
 
 // Whether the kernel has a call; the first ENOSYS settles it. Filters of containers answer EPERM to
@@ -50,8 +51,7 @@ Result<void> chmod_fd(BorrowedFd fd, mode_t mode) noexcept {
 }
 
 Result<void> set_xattr(BorrowedFd fd, const char* name, ByteSpan value, int flags) noexcept {
-  return check_void(
-      ::setxattr(ProcFdPath(fd).c_str(), name, value.data(), value.size(), flags));
+  return check_void(::setxattr(ProcFdPath(fd).c_str(), name, value.data(), value.size(), flags));
 }
 
 Result<std::size_t> get_xattr(BorrowedFd fd, const char* name, MutableByteSpan out) noexcept {

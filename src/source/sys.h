@@ -26,8 +26,9 @@ namespace passthroughfs::sys {
 // symbolic links.
 Result<void> chmod_fd(BorrowedFd fd, mode_t mode) noexcept;
 
-// Extended attributes of the object that an O_PATH descriptor names, a symbolic link's own included.
-// Always through /proc/self/fd: the *xattrat calls of Linux 6.13 refuse O_PATH descriptors (EBADF).
+// Extended attributes of the object that an O_PATH descriptor names, a symbolic link's own
+// included. Always through /proc/self/fd: the *xattrat calls of Linux 6.13 refuse O_PATH
+// descriptors (EBADF).
 Result<void> set_xattr(BorrowedFd fd, const char* name, ByteSpan value, int flags) noexcept;
 Result<std::size_t> get_xattr(BorrowedFd fd, const char* name, MutableByteSpan out) noexcept;
 Result<std::size_t> list_xattr(BorrowedFd fd, MutableByteSpan out) noexcept;

@@ -19,8 +19,9 @@ enum class HandleIo : std::uint8_t { daemon, passthrough, direct };
 // One open file or directory. Lives in the shared region, so it holds no pointers. Fields without
 // atomics are constant from publication to the end.
 struct alignas(64) Handle : SlotHead {
-  std::atomic<std::int32_t> fd;         // owned; -1: not needed yet (see OpenFile)
-  std::atomic<std::int32_t> direct_fd;  // owned; the same file with O_DIRECT, made when first needed
+  std::atomic<std::int32_t> fd;  // owned; -1: not needed yet (see OpenFile)
+  std::atomic<std::int32_t>
+      direct_fd;  // owned; the same file with O_DIRECT, made when first needed
   NodeId node;
   std::uint32_t inode_slot;  // held in the InodeTable
   std::uint32_t flags;       // O_* of the open
@@ -36,13 +37,13 @@ struct alignas(64) Handle : SlotHead {
 };
 static_assert(sizeof(Handle) == 128);
 
-// The reading position of a directory: entries read from the source and not yet sent. Private to the
-// process; can be rebuilt, because requests carry the source's own cookies.
+// The reading position of a directory: entries read from the source and not yet sent. Private to
+// the process; can be rebuilt, because requests carry the source's own cookies.
 struct DirStream {
   Mutex mutex;
   std::unique_ptr<std::byte[]> buffer PFS_GUARDED_BY(mutex);
-  std::size_t used PFS_GUARDED_BY(mutex) = 0;      // bytes of entries in buffer
-  std::size_t consumed PFS_GUARDED_BY(mutex) = 0;  // of these, sent
+  std::size_t used PFS_GUARDED_BY(mutex) = 0;           // bytes of entries in buffer
+  std::size_t consumed PFS_GUARDED_BY(mutex) = 0;       // of these, sent
   std::uint64_t next_offset PFS_GUARDED_BY(mutex) = 0;  // cookie that continues at `consumed`
   static constexpr std::size_t kBufferSize = 32768;
 };
@@ -79,10 +80,10 @@ class HandleRef {
   Handle* handle_ = nullptr;
 };
 
-// Every open file and directory, by a number that is never handed out twice and belongs to one node.
-// Lookup is lock-free. A handle ends when RELEASE has come and the last request that works with it
-// has let go; then its descriptors are closed and its inode's hold is dropped. Thread-safe. Must go
-// before the InodeTable, and after every HandleRef.
+// Every open file and directory, by a number that is never handed out twice and belongs to one
+// node. Lookup is lock-free. A handle ends when RELEASE has come and the last request that works
+// with it has let go; then its descriptors are closed and its inode's hold is dropped. Thread-safe.
+// Must go before the InodeTable, and after every HandleRef.
 class HandleTable {
  public:
   // Room for `capacity` handles (address space only).

@@ -295,8 +295,8 @@ void InodeTable::destroy_locked(Shard& shard, Inode& inode, Remains& remains) no
 // that operation's unpin ends it.
 void InodeTable::release_if_unused_locked(Shard& shard, Inode& inode, Remains& remains) noexcept {
   if (inode.nlookup != 0 || inode.holds != 0) return;
-  const auto owned = slots_.retire(
-      inode, SlotNumber::generation(slots_.number_of(inode, slots_.slot_of(inode))));
+  const auto owned =
+      slots_.retire(inode, SlotNumber::generation(slots_.number_of(inode, slots_.slot_of(inode))));
   if (owned.has_value() && *owned) destroy_locked(shard, inode, remains);
 }
 

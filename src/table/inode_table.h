@@ -29,14 +29,15 @@ struct InodeKey {
 struct alignas(64) Inode : SlotHead {
   std::atomic<std::int32_t> fd;  // O_PATH; -1: only the file handle is held
   InodeKey key;
-  std::uint64_t nlookup;                      // guarded by the shard's mutex
-  std::uint32_t holds;                        // open handles; guarded by the shard's mutex
-  std::uint16_t type;                         // S_IFMT bits
-  std::uint8_t unhashed;                      // guarded by the shard's mutex
-  std::atomic<std::uint8_t> recently_used;    // second chance of the eviction clock
-  std::atomic<std::uint64_t> cached_version;  // of the content that the kernel's pages show; 0: none
-  std::int32_t backing_id;                    // kernel passthrough: one per inode, 0: none
-  std::uint32_t backing_users;                // opens that use it (ops/backing.h)
+  std::uint64_t nlookup;                    // guarded by the shard's mutex
+  std::uint32_t holds;                      // open handles; guarded by the shard's mutex
+  std::uint16_t type;                       // S_IFMT bits
+  std::uint8_t unhashed;                    // guarded by the shard's mutex
+  std::atomic<std::uint8_t> recently_used;  // second chance of the eviction clock
+  std::atomic<std::uint64_t>
+      cached_version;           // of the content that the kernel's pages show; 0: none
+  std::int32_t backing_id;      // kernel passthrough: one per inode, 0: none
+  std::uint32_t backing_users;  // opens that use it (ops/backing.h)
   // The file handle, saved before the descriptor is given up.
   std::int32_t handle_mount;
   std::int32_t handle_type;
@@ -105,8 +106,8 @@ class InodeTable {
   [[nodiscard]] Result<InodeRef> pin(NodeId id) noexcept;
 
   // Finds or adds the inode that `fd` (O_PATH) refers to and counts one lookup for the kernel.
-  // `fd` is kept if the inode is new or had lost its own. ENFILE, for new inodes only: the budget is
-  // used up and nothing can be given up, or the table is full.
+  // `fd` is kept if the inode is new or had lost its own. ENFILE, for new inodes only: the budget
+  // is used up and nothing can be given up, or the table is full.
   [[nodiscard]] Result<InodeRef> lookup(UniqueFd fd, InodeKey key, std::uint16_t type) noexcept;
 
   // Takes back what the kernel returns, or what could not be handed over. More than was given is a
@@ -134,8 +135,8 @@ class InodeTable {
   // The removal of a name, from before the call until after it: an inode whose last name goes away
   // cannot be opened by its file handle any more. While no descriptor was ever given up there is
   // nothing to do, and this sees to it that the first one is not given up meanwhile. Afterwards
-  // must_look() says that the inode has to be found and kept pinned over the call; without a name it
-  // is not given up again. Thread-safe; create it before looking anything up.
+  // must_look() says that the inode has to be found and kept pinned over the call; without a name
+  // it is not given up again. Thread-safe; create it before looking anything up.
   class Removal {
    public:
     explicit Removal(InodeTable& table) noexcept;
@@ -153,15 +154,16 @@ class InodeTable {
   [[nodiscard]] bool has_evicted() const noexcept { return evicting_.load(); }
 
   // Asked for a descriptor of an inode that has no name any more when its file handle is stale.
-  // Returns an owned O_PATH descriptor or an error. Called with a restore lock held: it must not call
-  // get() or find(). Set once before serving.
+  // Returns an owned O_PATH descriptor or an error. Called with a restore lock held: it must not
+  // call get() or find(). Set once before serving.
   using OrphanFinder = Result<UniqueFd> (*)(void* context, NodeId id);
   void set_orphan_finder(OrphanFinder finder, void* context) noexcept {
     orphan_finder_ = finder;
     orphan_context_ = context;
   }
 
-  // Told of the backing id of an inode that ends or gives up its descriptor. Set once before serving.
+  // Told of the backing id of an inode that ends or gives up its descriptor. Set once before
+  // serving.
   using BackingCloser = void (*)(void* context, std::int32_t id);
   void set_backing_closer(BackingCloser closer, void* context) noexcept {
     backing_closer_ = closer;
@@ -227,12 +229,12 @@ class InodeTable {
   SlotTable<Inode> slots_;
   std::array<Shard, kShards> shards_;
   std::array<Mutex, kRestoreLocks> restore_locks_;
-  // A bit per slot: it has a descriptor that may perhaps be given up. Private to the process; can be
-  // rebuilt. Changed only by who has the slot pinned, busy or owned.
+  // A bit per slot: it has a descriptor that may perhaps be given up. Private to the process; can
+  // be rebuilt. Changed only by who has the slot pinned, busy or owned.
   Region evictable_;
   std::atomic<std::uint32_t> clock_hand_{0};  // counts words of evictable_
-  // Before the first descriptor is given up: `evicting_` is raised, the removals that did not see it
-  // run out, then `settled_` opens the way. All sequentially consistent.
+  // Before the first descriptor is given up: `evicting_` is raised, the removals that did not see
+  // it run out, then `settled_` opens the way. All sequentially consistent.
   std::atomic<bool> evicting_{false};
   std::atomic<bool> settled_{false};
   std::atomic<std::uint32_t> blind_removals_{0};

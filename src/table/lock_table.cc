@@ -33,9 +33,10 @@ Result<void> lock_result(int returned) noexcept {
   return Errno::last();
 }
 
-// One description for both kinds of lock, because read and write locks of one owner must not exclude
-// each other. Where the daemon may not open for both, the client could not either; but append-only
-// files, which the client may have had open before they became that, open only for appending.
+// One description for both kinds of lock, because read and write locks of one owner must not
+// exclude each other. Where the daemon may not open for both, the client could not either; but
+// append-only files, which the client may have had open before they became that, open only for
+// appending.
 Result<UniqueFd> open_for_locks(const SourceTree& source, const HandleRef& handle) noexcept {
   const int own = static_cast<int>(handle->flags) & O_ACCMODE;
   auto fd = source.reopen(handle.fd(), O_RDWR);
@@ -145,8 +146,8 @@ Result<wire::FileLock> LockTable::test(const LockClaim& claim, const HandleRef& 
   out.type = static_cast<std::uint32_t>(native.l_type);
   if (native.l_type == F_UNLCK) return out;
   out.start = static_cast<std::uint64_t>(native.l_start);
-  out.end = native.l_len == 0 ? kToEnd
-                              : static_cast<std::uint64_t>(native.l_start + native.l_len - 1);
+  out.end =
+      native.l_len == 0 ? kToEnd : static_cast<std::uint64_t>(native.l_start + native.l_len - 1);
   // Locks of open file descriptions have no pid; ours are known by their ranges.
   out.pid = native.l_pid > 0 ? static_cast<std::uint32_t>(native.l_pid) : 0;
   if (native.l_pid <= 0 && node != stripe.nodes.end()) {

@@ -30,8 +30,8 @@ Result<void> set_size(BorrowedFd memory, std::size_t bytes) noexcept {
 Result<Region> Region::create(const char* name, std::size_t bytes) noexcept {
   UniqueFd memory = TRY(own(::memfd_create(name, MFD_CLOEXEC)));
   TRY(set_size(memory.borrow(), bytes));
-  void* data = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE,
-                      memory.get(), 0);
+  void* data =
+      ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, memory.get(), 0);
   if (data == MAP_FAILED) return Errno::last();
   return Region(std::move(memory), static_cast<std::byte*>(data), bytes);
 }

@@ -38,12 +38,12 @@ struct SlotHead {
 //
 // Life of a slot: allocate(), fill it, publish() -> live. pin()/unpin() from any thread, lock-free.
 // retire() ends its life: pin() fails from then on. Whoever takes the last pin of a retired slot
-// away (unpin() or retire() says so) alone owns the record, empties it and calls free(). Record must
-// be trivial apart from its atomics and derive from SlotHead.
+// away (unpin() or retire() says so) alone owns the record, empties it and calls free(). Record
+// must be trivial apart from its atomics and derive from SlotHead.
 //
 // Thread-safe. The free list is private to the process and can be rebuilt from the slots.
 template <typename Record>
-  requires std::is_base_of_v<SlotHead, Record>
+requires std::is_base_of_v<SlotHead, Record>
 class SlotTable {
  public:
   static constexpr std::uint64_t kLive = 1ULL << 31;
@@ -151,7 +151,8 @@ class SlotTable {
 
   // Ends the slot's life. nullopt: it was not live (a second release). True: nobody has it pinned,
   // the caller now owns it.
-  [[nodiscard]] std::optional<bool> retire(Record& record, std::uint32_t generation) const noexcept {
+  [[nodiscard]] std::optional<bool> retire(Record& record,
+                                           std::uint32_t generation) const noexcept {
     std::uint64_t state = record.state.load(std::memory_order_acquire);
     for (;;) {
       if ((state >> 32) != generation || (state & kLive) == 0) return std::nullopt;

@@ -477,23 +477,23 @@ inline constexpr std::uint32_t ctime = 1U << 10;
 inline constexpr std::uint32_t kill_suidgid = 1U << 11;
 }  // namespace setattr_valid
 
-inline constexpr std::uint32_t kGetattrFh = 1U << 0;         // GetattrIn, StatxIn
-inline constexpr std::uint32_t kOpenKillSuidgid = 1U << 0;   // OpenIn/CreateIn::open_flags
-inline constexpr std::uint32_t kReleaseFlush = 1U << 0;      // ReleaseIn::release_flags
+inline constexpr std::uint32_t kGetattrFh = 1U << 0;        // GetattrIn, StatxIn
+inline constexpr std::uint32_t kOpenKillSuidgid = 1U << 0;  // OpenIn/CreateIn::open_flags
+inline constexpr std::uint32_t kReleaseFlush = 1U << 0;     // ReleaseIn::release_flags
 inline constexpr std::uint32_t kReleaseFlockUnlock = 1U << 1;
-inline constexpr std::uint32_t kReadLockOwner = 1U << 1;     // ReadIn::read_flags
-inline constexpr std::uint32_t kWriteCache = 1U << 0;        // WriteIn::write_flags: page writeback
+inline constexpr std::uint32_t kReadLockOwner = 1U << 1;  // ReadIn::read_flags
+inline constexpr std::uint32_t kWriteCache = 1U << 0;     // WriteIn::write_flags: page writeback
 inline constexpr std::uint32_t kWriteLockOwner = 1U << 1;
 inline constexpr std::uint32_t kWriteKillSuidgid = 1U << 2;
-inline constexpr std::uint32_t kFsyncFdatasync = 1U << 0;    // FsyncIn::fsync_flags
-inline constexpr std::uint32_t kLkFlock = 1U << 0;           // LkIn::lk_flags
+inline constexpr std::uint32_t kFsyncFdatasync = 1U << 0;  // FsyncIn::fsync_flags
+inline constexpr std::uint32_t kLkFlock = 1U << 0;         // LkIn::lk_flags
 inline constexpr std::uint32_t kSetxattrAclKillSgid = 1U << 0;
-inline constexpr std::uint32_t kIoctlCompat = 1U << 0;       // IoctlIn::flags
+inline constexpr std::uint32_t kIoctlCompat = 1U << 0;  // IoctlIn::flags
 inline constexpr std::uint32_t kIoctlUnrestricted = 1U << 1;
 inline constexpr std::uint32_t kIoctl32Bit = 1U << 3;
 inline constexpr std::uint32_t kIoctlDir = 1U << 4;
-inline constexpr std::uint64_t kUniqueResend = 1ULL << 63;   // set in a request sent again
-inline constexpr std::uint32_t kFmodeExec = 0x20;            // OpenIn::flags: opened by execve
+inline constexpr std::uint64_t kUniqueResend = 1ULL << 63;  // set in a request sent again
+inline constexpr std::uint32_t kFmodeExec = 0x20;           // OpenIn::flags: opened by execve
 // OpenIn::flags: the kernel's O_LARGEFILE (the C library's is 0 where off_t is 64 bits). Every open
 // by a 64-bit program has it; one that the kernel makes for an ioctl on an open file has not.
 #if defined(__aarch64__) || defined(__arm__)

@@ -17,7 +17,7 @@ class ArgReader {
 
   // A copy of the next struct, so that alignment of the buffer does not matter.
   template <typename T>
-    requires std::is_trivially_copyable_v<T>
+  requires std::is_trivially_copyable_v<T>
   [[nodiscard]] Result<T> fetch() noexcept {
     if (rest_.size() < sizeof(T)) return Err(EINVAL);
     T value;

@@ -163,96 +163,57 @@ void append(std::string& line, const Request& request, const DecodeOptions& opti
 
 void append_arguments(std::string& line, const Request& request, const DecodeOptions& options) {
   switch (request.opcode()) {
-    case Opcode::lookup:
-      return append<LookupRequest>(line, request, options);
-    case Opcode::forget:
-      return append<ForgetRequest>(line, request, options);
-    case Opcode::getattr:
-      return append<GetattrRequest>(line, request, options);
-    case Opcode::setattr:
-      return append<SetattrRequest>(line, request, options);
-    case Opcode::readlink:
-      return append<ReadlinkRequest>(line, request, options);
-    case Opcode::symlink:
-      return append<SymlinkRequest>(line, request, options);
-    case Opcode::mknod:
-      return append<MknodRequest>(line, request, options);
-    case Opcode::mkdir:
-      return append<MkdirRequest>(line, request, options);
-    case Opcode::unlink:
-      return append<UnlinkRequest>(line, request, options);
-    case Opcode::rmdir:
-      return append<RmdirRequest>(line, request, options);
+    case Opcode::lookup: return append<LookupRequest>(line, request, options);
+    case Opcode::forget: return append<ForgetRequest>(line, request, options);
+    case Opcode::getattr: return append<GetattrRequest>(line, request, options);
+    case Opcode::setattr: return append<SetattrRequest>(line, request, options);
+    case Opcode::readlink: return append<ReadlinkRequest>(line, request, options);
+    case Opcode::symlink: return append<SymlinkRequest>(line, request, options);
+    case Opcode::mknod: return append<MknodRequest>(line, request, options);
+    case Opcode::mkdir: return append<MkdirRequest>(line, request, options);
+    case Opcode::unlink: return append<UnlinkRequest>(line, request, options);
+    case Opcode::rmdir: return append<RmdirRequest>(line, request, options);
     case Opcode::rename:
-    case Opcode::rename2:
-      return append<RenameRequest>(line, request, options);
-    case Opcode::link:
-      return append<LinkRequest>(line, request, options);
+    case Opcode::rename2: return append<RenameRequest>(line, request, options);
+    case Opcode::link: return append<LinkRequest>(line, request, options);
     case Opcode::open:
-    case Opcode::opendir:
-      return append<OpenRequest>(line, request, options);
+    case Opcode::opendir: return append<OpenRequest>(line, request, options);
     case Opcode::read:
     case Opcode::readdir:
-    case Opcode::readdirplus:
-      return append<ReadRequest>(line, request, options);
-    case Opcode::write:
-      return append<WriteRequest>(line, request, options);
-    case Opcode::statfs:
-      return append<StatfsRequest>(line, request, options);
+    case Opcode::readdirplus: return append<ReadRequest>(line, request, options);
+    case Opcode::write: return append<WriteRequest>(line, request, options);
+    case Opcode::statfs: return append<StatfsRequest>(line, request, options);
     case Opcode::release:
-    case Opcode::releasedir:
-      return append<ReleaseRequest>(line, request, options);
+    case Opcode::releasedir: return append<ReleaseRequest>(line, request, options);
     case Opcode::fsync:
-    case Opcode::fsyncdir:
-      return append<FsyncRequest>(line, request, options);
-    case Opcode::setxattr:
-      return append<SetxattrRequest>(line, request, options);
-    case Opcode::getxattr:
-      return append<GetxattrRequest>(line, request, options);
-    case Opcode::listxattr:
-      return append<ListxattrRequest>(line, request, options);
-    case Opcode::removexattr:
-      return append<RemovexattrRequest>(line, request, options);
-    case Opcode::flush:
-      return append<FlushRequest>(line, request, options);
-    case Opcode::init:
-      return append<InitRequest>(line, request, options);
+    case Opcode::fsyncdir: return append<FsyncRequest>(line, request, options);
+    case Opcode::setxattr: return append<SetxattrRequest>(line, request, options);
+    case Opcode::getxattr: return append<GetxattrRequest>(line, request, options);
+    case Opcode::listxattr: return append<ListxattrRequest>(line, request, options);
+    case Opcode::removexattr: return append<RemovexattrRequest>(line, request, options);
+    case Opcode::flush: return append<FlushRequest>(line, request, options);
+    case Opcode::init: return append<InitRequest>(line, request, options);
     case Opcode::getlk:
     case Opcode::setlk:
-    case Opcode::setlkw:
-      return append<LockRequest>(line, request, options);
-    case Opcode::access:
-      return append<AccessRequest>(line, request, options);
+    case Opcode::setlkw: return append<LockRequest>(line, request, options);
+    case Opcode::access: return append<AccessRequest>(line, request, options);
     case Opcode::create:
-    case Opcode::tmpfile:
-      return append<CreateRequest>(line, request, options);
-    case Opcode::interrupt:
-      return append<InterruptRequest>(line, request, options);
-    case Opcode::bmap:
-      return append<BmapRequest>(line, request, options);
-    case Opcode::destroy:
-      return append<DestroyRequest>(line, request, options);
-    case Opcode::ioctl:
-      return append<IoctlRequest>(line, request, options);
-    case Opcode::poll:
-      return append<PollRequest>(line, request, options);
-    case Opcode::batch_forget:
-      return append<BatchForgetRequest>(line, request, options);
-    case Opcode::fallocate:
-      return append<FallocateRequest>(line, request, options);
-    case Opcode::lseek:
-      return append<LseekRequest>(line, request, options);
+    case Opcode::tmpfile: return append<CreateRequest>(line, request, options);
+    case Opcode::interrupt: return append<InterruptRequest>(line, request, options);
+    case Opcode::bmap: return append<BmapRequest>(line, request, options);
+    case Opcode::destroy: return append<DestroyRequest>(line, request, options);
+    case Opcode::ioctl: return append<IoctlRequest>(line, request, options);
+    case Opcode::poll: return append<PollRequest>(line, request, options);
+    case Opcode::batch_forget: return append<BatchForgetRequest>(line, request, options);
+    case Opcode::fallocate: return append<FallocateRequest>(line, request, options);
+    case Opcode::lseek: return append<LseekRequest>(line, request, options);
     case Opcode::copy_file_range:
-    case Opcode::copy_file_range_64:
-      return append<CopyFileRangeRequest>(line, request, options);
-    case Opcode::syncfs:
-      return append<SyncfsRequest>(line, request, options);
-    case Opcode::statx:
-      return append<StatxRequest>(line, request, options);
+    case Opcode::copy_file_range_64: return append<CopyFileRangeRequest>(line, request, options);
+    case Opcode::syncfs: return append<SyncfsRequest>(line, request, options);
+    case Opcode::statx: return append<StatxRequest>(line, request, options);
     case Opcode::notify_reply:
     case Opcode::setupmapping:
-    case Opcode::removemapping:
-      break;  // never asked for by us
+    case Opcode::removemapping: break;  // never asked for by us
   }
   fmt::format_to(std::back_inserter(line), " opcode={} bytes={}", request.header.opcode,
                  request.body.size());

@@ -16,8 +16,8 @@ namespace passthroughfs::wire {
 class ReplySink {
  public:
   // `error` is a positive errno or 0; `parts` are sent one after the other behind the header (at
-  // most kMaxParts). Errors: ENOENT when the kernel has given the request up (interrupted, aborted or
-  // unmounted), EINVAL when it refuses the answer, ENODEV when the transport is gone.
+  // most kMaxParts). Errors: ENOENT when the kernel has given the request up (interrupted, aborted
+  // or unmounted), EINVAL when it refuses the answer, ENODEV when the transport is gone.
   virtual Result<void> send(std::uint64_t unique, int error, std::span<const ByteSpan> parts) = 0;
 
   static constexpr std::size_t kMaxParts = 6;
@@ -34,7 +34,9 @@ class Reply {
   Reply(ReplySink& sink, std::uint64_t unique, std::uint32_t opcode) noexcept
       : sink_(&sink), unique_(unique), opcode_(opcode) {}
   Reply(Reply&& other) noexcept
-      : sink_(std::exchange(other.sink_, nullptr)), unique_(other.unique_), opcode_(other.opcode_) {}
+      : sink_(std::exchange(other.sink_, nullptr)),
+        unique_(other.unique_),
+        opcode_(other.opcode_) {}
   Reply& operator=(Reply&& other) noexcept;
   Reply(const Reply&) = delete;
   Reply& operator=(const Reply&) = delete;
@@ -51,8 +53,7 @@ class Reply {
   Result<void> data(ByteSpan bytes);
   Result<void> parts(std::span<const ByteSpan> parts) { return send(0, parts); }
   template <typename T>
-    requires std::is_trivially_copyable_v<T>
-  Result<void> value(const T& out) {
+  requires std::is_trivially_copyable_v<T> Result<void> value(const T& out) {
     return data(bytes_of(out));
   }
   Result<void> error(Errno error) { return send(error.value(), {}); }

@@ -28,23 +28,18 @@ inline std::string acl_value(std::string_view text) {
     posix_acl_xattr_entry out{};
     // Tags of linux/posix_acl.h: a name makes USER (2) of USER_OBJ (1) and GROUP (8) of GROUP_OBJ.
     switch (entry[0]) {
-      case 'u':
-        out.e_tag = id.empty() ? 0x01 : 0x02;
-        break;
-      case 'g':
-        out.e_tag = id.empty() ? 0x04 : 0x08;
-        break;
-      case 'm':
-        out.e_tag = 0x10;
-        break;
-      default:
-        out.e_tag = 0x20;
+      case 'u': out.e_tag = id.empty() ? 0x01 : 0x02; break;
+      case 'g': out.e_tag = id.empty() ? 0x04 : 0x08; break;
+      case 'm': out.e_tag = 0x10; break;
+      default: out.e_tag = 0x20;
     }
-    out.e_id = id.empty() ? static_cast<std::uint32_t>(-1)
-                          : static_cast<std::uint32_t>(std::stoul(id));
+    out.e_id =
+        id.empty() ? static_cast<std::uint32_t>(-1) : static_cast<std::uint32_t>(std::stoul(id));
     for (const char c : entry.substr(second + 1)) {
-      out.e_perm = static_cast<std::uint16_t>(
-          out.e_perm | (c == 'r' ? 4 : c == 'w' ? 2 : c == 'x' ? 1 : 0));
+      out.e_perm = static_cast<std::uint16_t>(out.e_perm | (c == 'r'   ? 4
+                                                            : c == 'w' ? 2
+                                                            : c == 'x' ? 1
+                                                                       : 0));
     }
     value.append(reinterpret_cast<const char*>(&out), sizeof out);
   }
@@ -53,8 +48,7 @@ inline std::string acl_value(std::string_view text) {
 
 inline int set_acl(const std::string& path, std::string_view text, bool as_default = false) {
   const std::string value = acl_value(text);
-  return setxattr(path.c_str(),
-                  as_default ? "system.posix_acl_default" : "system.posix_acl_access",
+  return setxattr(path.c_str(), as_default ? "system.posix_acl_default" : "system.posix_acl_access",
                   value.data(), value.size(), 0);
 }
 

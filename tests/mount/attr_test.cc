@@ -23,9 +23,9 @@ class AttrTest : public MountTest {
  protected:
   struct statx statx_of(const std::string& path) const {
     struct statx stx {};
-    EXPECT_EQ(statx(AT_FDCWD, path.c_str(), AT_SYMLINK_NOFOLLOW,
-                    STATX_BASIC_STATS | STATX_BTIME, &stx),
-              0)
+    EXPECT_EQ(
+        statx(AT_FDCWD, path.c_str(), AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS | STATX_BTIME, &stx),
+        0)
         << path;
     return stx;
   }
@@ -89,8 +89,8 @@ TEST_F(AttrTest, ChmodKeepsAllTwelveBits) {
     make_dir(dir + "/d");
     for (const char* name : {"/f", "/d"}) {
       const std::string path = dir + name;
-      for (const mode_t mode : {07777U, 0U, 04000U, 02000U, 01000U, 04711U, 02755U, 01777U, 06666U,
-                                0644U, 0200U}) {
+      for (const mode_t mode :
+           {07777U, 0U, 04000U, 02000U, 01000U, 04711U, 02755U, 01777U, 06666U, 0644U, 0200U}) {
         trace.num("chmod", chmod(path.c_str(), mode));
         trace.stat("stat", path);
       }
@@ -106,8 +106,8 @@ TEST_F(AttrTest, ChmodKeepsAllTwelveBits) {
     ASSERT_EQ(symlink("f", (dir + "/link").c_str()), 0);
     trace.num("through a symlink", chmod((dir + "/link").c_str(), 0600));
     trace.stat("f", dir + "/f");
-    trace.num("on a symlink", fchmodat(AT_FDCWD, (dir + "/link").c_str(), 0600,
-                                       AT_SYMLINK_NOFOLLOW));
+    trace.num("on a symlink",
+              fchmodat(AT_FDCWD, (dir + "/link").c_str(), 0600, AT_SYMLINK_NOFOLLOW));
     trace.num("missing", chmod((dir + "/none").c_str(), 0600));
   });
 }
@@ -127,11 +127,12 @@ TEST_F(AttrTest, ChownAsNatively) {
     // Not chown(-1, -1): it reaches a FUSE file system as a request that changes nothing, the same
     // that a write to a set-id file sends.
     for (const mode_t mode : {0644U, 06755U, 02644U, 04644U, 07777U}) {
-      for (const auto& [uid, gid] : std::vector<std::pair<uid_t, gid_t>>{
-               {kBob.uid, kBob.gid}, {-1, group}, {kAlice.uid, -1}, {kAlice.uid, group},
-               {-1, kBob.gid}}) {
-        for (const Identity& who :
-             {kRoot, Identity{kAlice.uid, kAlice.gid, {group}}, kBob}) {
+      for (const auto& [uid, gid] : std::vector<std::pair<uid_t, gid_t>>{{kBob.uid, kBob.gid},
+                                                                         {-1, group},
+                                                                         {kAlice.uid, -1},
+                                                                         {kAlice.uid, group},
+                                                                         {-1, kBob.gid}}) {
+        for (const Identity& who : {kRoot, Identity{kAlice.uid, kAlice.gid, {group}}, kBob}) {
           fresh(mode);
           run_as(who, trace,
                  [&, u = uid, g = gid](Trace& t) { t.num("chown", chown(path.c_str(), u, g)); });
@@ -162,14 +163,13 @@ TEST_F(AttrTest, TimesAreSetExactly) {
     const timespec negative = {-100000, 5};
     const timespec bad = {0, 1000000000};
     const std::vector<std::pair<timespec, timespec>> pairs = {
-        {a, b}, {omit, a}, {b, omit}, {omit, omit}, {now, omit}, {omit, now},
-        {now, now}, {far, negative}, {bad, a}, {a, now}};
+        {a, b},      {omit, a},  {b, omit},       {omit, omit}, {now, omit},
+        {omit, now}, {now, now}, {far, negative}, {bad, a},     {a, now}};
     for (const char* name : {"/f", "/link"}) {
       for (const auto& [atime, mtime] : pairs) {
         make_old(dir + name);
         const timespec times[2] = {atime, mtime};
-        t.num("utimensat",
-              utimensat(AT_FDCWD, (dir + name).c_str(), times, AT_SYMLINK_NOFOLLOW));
+        t.num("utimensat", utimensat(AT_FDCWD, (dir + name).c_str(), times, AT_SYMLINK_NOFOLLOW));
         struct stat st {};
         ASSERT_EQ(lstat((dir + name).c_str(), &st), 0);
         auto say = [&](const char* which, const timespec& asked, const timespec& got) {
@@ -321,16 +321,18 @@ TEST_F(AttrTest, FilesTimesMove) {
     step("ftruncate", [&] { return ftruncate(fd.get(), 5); });
     step("fallocate", [&] { return fallocate(fd.get(), 0, 0, 100); });
     step("keep size", [&] { return fallocate(fd.get(), FALLOC_FL_KEEP_SIZE, 0, 9000); });
-    step("punch", [&] {
-      return fallocate(fd.get(), FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE, 0, 10);
-    });
+    step("punch",
+         [&] { return fallocate(fd.get(), FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE, 0, 10); });
     step("fchmod", [&] { return fchmod(fd.get(), 0640); });
     step("same mode", [&] { return fchmod(fd.get(), 0640); });
     step("fchown", [&] { return fchown(fd.get(), getuid(), getgid()); });
     step("link", [&] { return link(path.c_str(), (dir + "/g").c_str()); });
     step("unlink", [&] { return unlink((dir + "/g").c_str()); });
-    step("rename", [&] { return rename(path.c_str(), (dir + "/r").c_str()) == 0
-                             ? rename((dir + "/r").c_str(), path.c_str()) : -1; });
+    step("rename", [&] {
+      return rename(path.c_str(), (dir + "/r").c_str()) == 0
+                 ? rename((dir + "/r").c_str(), path.c_str())
+                 : -1;
+    });
     step("failed truncate", [&] { return ftruncate(fd.get(), -1); });
     step("empty write", [&] { return pwrite(fd.get(), &byte, 0, 0); });
   });
@@ -360,9 +362,8 @@ TEST_F(AttrTest, AttributesAreTrueRightAfterEachChange) {
   step("write", [&] { return write(fd.get(), data.data(), data.size()); });
   step("ftruncate", [&] { return ftruncate(fd.get(), 12345); });
   step("fallocate", [&] { return fallocate(fd.get(), 0, 0, 1 << 20); });
-  step("punch", [&] {
-    return fallocate(fd.get(), FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE, 0, 8192);
-  });
+  step("punch",
+       [&] { return fallocate(fd.get(), FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE, 0, 8192); });
   step("pwrite", [&] { return pwrite(fd.get(), "x", 1, 2 << 20); });
   step("fchmod", [&] { return fchmod(fd.get(), 04711); });
   step("write with setuid", [&] { return pwrite(fd.get(), "x", 1, 0); });

@@ -263,8 +263,8 @@ class DirectTest : public DataTest {
 TEST_F(DirectTest, AlignedTransfersAsNatively) {
   const Trace native = same([](Trace& t, const std::string& dir) {
     const Buffer page = buffer(4 * kBlock);
-    const UniqueFd fd(t.ok("open", open((dir + "/f").c_str(),
-                                        O_RDWR | O_CREAT | O_DIRECT | O_CLOEXEC, 0644)));
+    const UniqueFd fd(
+        t.ok("open", open((dir + "/f").c_str(), O_RDWR | O_CREAT | O_DIRECT | O_CLOEXEC, 0644)));
     const UniqueFd cached = open_file(dir + "/f", O_RDWR);
     std::fill_n(page.get(), 4 * kBlock, 'a');
     t.num("write", write(fd.get(), page.get(), 4 * kBlock));
@@ -335,8 +335,8 @@ TEST_F(DirectTest, LargeTransfersWithSeveralRequests) {
 TEST_F(DataTest, SynchronousWritesAndSyncs) {
   same([](Trace& t, const std::string& dir) {
     for (const int flag : {O_SYNC, O_DSYNC}) {
-      const UniqueFd fd(t.ok("open", open((dir + "/f").c_str(),
-                                          O_RDWR | O_CREAT | flag | O_CLOEXEC, 0644)));
+      const UniqueFd fd(
+          t.ok("open", open((dir + "/f").c_str(), O_RDWR | O_CREAT | flag | O_CLOEXEC, 0644)));
       t.num("write", write(fd.get(), "content", 7));
       t.num("fsync", fsync(fd.get()));
       t.num("fdatasync", fdatasync(fd.get()));

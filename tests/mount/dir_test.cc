@@ -370,8 +370,8 @@ TEST_F(DirTest, LongestNames) {
     t.num("mkdir too long", mkdir((path + "/" + longer).c_str(), 0755));
     t.num("symlink too long", symlink("x", (path + "/" + longer).c_str()));
     t.num("rename", rename((path + "/" + longest).c_str(), (path + "/" + longer).c_str()));
-    t.num("rename", rename((path + "/" + longest).c_str(),
-                           (path + "/" + std::string(255, 'm')).c_str()));
+    t.num("rename",
+          rename((path + "/" + longest).c_str(), (path + "/" + std::string(255, 'm')).c_str()));
     t.num("unlink", unlink((path + "/" + std::string(255, 'm')).c_str()));
     // Bytes that are no letters are names like any other.
     const std::string odd = "a\x01\xff\n b\\\"'";

@@ -274,19 +274,18 @@ TEST_F(HandlesTest, TemporaryFileGetsAName) {
     t.num("write", write(fd.get(), "content", 7));
     t.fstat("fstat", fd.get());
     const std::string self = "/proc/self/fd/" + std::to_string(fd.get());
-    t.num("linkat", linkat(AT_FDCWD, self.c_str(), AT_FDCWD, (dir + "/named").c_str(),
-                           AT_SYMLINK_FOLLOW));
+    t.num("linkat",
+          linkat(AT_FDCWD, self.c_str(), AT_FDCWD, (dir + "/named").c_str(), AT_SYMLINK_FOLLOW));
     t.fstat("fstat", fd.get());
     t.stat("stat", dir + "/named");
     t.content("content", dir + "/named");
-    t.num("linkat again", linkat(AT_FDCWD, self.c_str(), AT_FDCWD, (dir + "/named").c_str(),
-                                 AT_SYMLINK_FOLLOW));
+    t.num("linkat again",
+          linkat(AT_FDCWD, self.c_str(), AT_FDCWD, (dir + "/named").c_str(), AT_SYMLINK_FOLLOW));
     t.num("write", write(fd.get(), "!", 1));
     t.content("content", dir + "/named");
     const UniqueFd locked(
         t.ok("O_EXCL", open(dir.c_str(), O_RDWR | O_TMPFILE | O_EXCL | O_CLOEXEC, 0640)));
-    t.num("linkat of it", linkat(locked.get(), "", AT_FDCWD, (dir + "/x").c_str(),
-                                 AT_EMPTY_PATH));
+    t.num("linkat of it", linkat(locked.get(), "", AT_FDCWD, (dir + "/x").c_str(), AT_EMPTY_PATH));
     t.ok("read only", try_open(dir, O_RDONLY | O_TMPFILE, 0640));
     t.ok("in a file", try_open(dir + "/named", O_RDWR | O_TMPFILE, 0640));
   });
@@ -332,10 +331,10 @@ TEST_F(HandlesTest, OpenFlagsAnswerAsNatively) {
     for (const char* name : {"f", "d", "link", "dlink", "dangling", "loop", "none", "f/x", "d/x",
                              "f/", "link/", "dlink/", "none/"}) {
       for (const int flags :
-           {O_RDONLY, O_WRONLY, O_RDWR, O_RDONLY | O_NOFOLLOW, O_RDONLY | O_DIRECTORY,
-            O_PATH, O_PATH | O_NOFOLLOW, O_PATH | O_DIRECTORY, O_RDONLY | O_DIRECTORY | O_NOFOLLOW,
-            O_WRONLY | O_CREAT | O_EXCL, O_WRONLY | O_CREAT | O_NOFOLLOW,
-            O_RDONLY | O_NOATIME, O_RDWR | O_SYNC, O_RDONLY | O_NONBLOCK}) {
+           {O_RDONLY, O_WRONLY, O_RDWR, O_RDONLY | O_NOFOLLOW, O_RDONLY | O_DIRECTORY, O_PATH,
+            O_PATH | O_NOFOLLOW, O_PATH | O_DIRECTORY, O_RDONLY | O_DIRECTORY | O_NOFOLLOW,
+            O_WRONLY | O_CREAT | O_EXCL, O_WRONLY | O_CREAT | O_NOFOLLOW, O_RDONLY | O_NOATIME,
+            O_RDWR | O_SYNC, O_RDONLY | O_NONBLOCK}) {
         const UniqueFd fd(t.ok(std::string(name) + " flags " + std::to_string(flags),
                                open((dir + "/" + name).c_str(), flags | O_CLOEXEC, 0644)));
         if (fd.valid()) {

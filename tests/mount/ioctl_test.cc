@@ -66,7 +66,8 @@ TEST_P(IoctlTest, FlagsAreReadAndSetAsNatively) {
   });
 }
 
-// The kernel opens the file once more for them, and whom it may be opened by now is not the question.
+// The kernel opens the file once more for them, and whom it may be opened by now is not the
+// question.
 TEST_P(IoctlTest, FlagsOfAnOpenFileNeedNoRightToReadIt) {
   PFS_NEEDS_ROOT();
   same([](Trace& t, const std::string& dir) {
@@ -89,7 +90,8 @@ TEST_P(IoctlTest, SettingFlagsMovesCtimeAtOnce) {
   PFS_NEEDS_ROOT();
   const Trace trace = same([](Trace& t, const std::string& dir) {
     write_file(dir + "/f", "content");
-    struct stat before{}, after{};
+    struct stat before {
+    }, after{};
     t.ok("stat", stat((dir + "/f").c_str(), &before));
     next_timestamp();
     t.num("SETFLAGS", set_flags(dir + "/f", FS_NODUMP_FL));

@@ -71,8 +71,8 @@ class CommandTest : public ::testing::Test {
   }
   ProgramResult run(std::vector<std::string> arguments) const {
     arguments.insert(arguments.begin(), program_path());
-    return run_program(arguments, {"XDG_RUNTIME_DIR=" + tree_ / "run",
-                                   "XDG_STATE_HOME=" + tree_ / "state"});
+    return run_program(arguments,
+                       {"XDG_RUNTIME_DIR=" + tree_ / "run", "XDG_STATE_HOME=" + tree_ / "state"});
   }
   bool mounted() const { return !mount_line(mnt_).empty(); }
 
@@ -137,8 +137,7 @@ TEST_F(CommandTest, DaemonServesWhenTheCommandReturns) {
   for (const pid_t pid : daemons) {
     EXPECT_NE(getsid(pid), getsid(0)) << "the daemon stays in our session";
     EXPECT_EQ(std::filesystem::read_symlink("/proc/" + std::to_string(pid) + "/cwd"), "/");
-    EXPECT_EQ(std::filesystem::read_symlink("/proc/" + std::to_string(pid) + "/fd/0"),
-              "/dev/null");
+    EXPECT_EQ(std::filesystem::read_symlink("/proc/" + std::to_string(pid) + "/fd/0"), "/dev/null");
   }
   const ProgramResult unmounted = run({"umount", mnt_});
   EXPECT_EQ(unmounted.exit_code, 0) << unmounted.err;
@@ -244,8 +243,8 @@ TEST_F(CommandTest, DeadDaemonIsNamedAndCleanedUp) {
   for (const pid_t pid : processes_with(mnt_)) {
     ASSERT_EQ(kill(pid, SIGKILL), 0);
   }
-  EXPECT_TRUE(wait_until(
-      [&] { return access((mnt_ + "/f").c_str(), F_OK) != 0 && errno == ENOTCONN; }));
+  EXPECT_TRUE(
+      wait_until([&] { return access((mnt_ + "/f").c_str(), F_OK) != 0 && errno == ENOTCONN; }));
   const ProgramResult again = run({source_, mnt_});
   EXPECT_GT(again.exit_code, 0);
   EXPECT_NE(again.err.find("died"), std::string::npos) << again.err;

@@ -58,9 +58,7 @@ class Actor {
   ~Actor() { quit(); }
 
   pid_t pid() const { return child_->pid(); }
-  bool waits() const {
-    return child_->sleeps_in(SYS_fcntl) || child_->sleeps_in(SYS_flock);
-  }
+  bool waits() const { return child_->sleeps_in(SYS_fcntl) || child_->sleeps_in(SYS_flock); }
   void interrupt() const { child_->signal(SIGUSR1); }
   void kill() {
     child_->kill();
@@ -153,8 +151,7 @@ class Actor {
     sigaction(SIGUSR1, &action, nullptr);  // without SA_RESTART
     std::array<int, 8> fds{};
     Command command;
-    while (recv(socket, &command, sizeof command, 0) == sizeof command &&
-           command.op != Op::kQuit) {
+    while (recv(socket, &command, sizeof command, 0) == sizeof command && command.op != Op::kQuit) {
       int& fd = fds.at(static_cast<std::size_t>(command.slot));
       Answer answer;
       switch (command.op) {
@@ -165,12 +162,8 @@ class Actor {
           answer.result = fd =
               fcntl(fds.at(static_cast<std::size_t>(command.number)), F_DUPFD_CLOEXEC, 0);
           break;
-        case Op::kClose:
-          answer.result = ::close(fd);
-          break;
-        case Op::kFlock:
-          answer.result = ::flock(fd, command.number);
-          break;
+        case Op::kClose: answer.result = ::close(fd); break;
+        case Op::kFlock: answer.result = ::flock(fd, command.number); break;
         case Op::kLock:
           answer.lock.l_type = command.type;
           answer.lock.l_whence = SEEK_SET;
@@ -178,8 +171,7 @@ class Actor {
           answer.lock.l_len = command.length;
           answer.result = fcntl(fd, command.number, &answer.lock);
           break;
-        case Op::kQuit:
-          break;
+        case Op::kQuit: break;
       }
       answer.error = errno;
       ASSERT_EQ(send(socket, &answer, sizeof answer, 0), static_cast<ssize_t>(sizeof answer));

@@ -24,12 +24,10 @@ enum class Kind { kPosix, kOfd, kFlock };
 Command lock_command(Kind kind, bool exclusive, bool wait) {
   switch (kind) {
     case Kind::kFlock:
-      return {.op = Op::kFlock,
-              .number = (exclusive ? LOCK_EX : LOCK_SH) | (wait ? 0 : LOCK_NB)};
+      return {.op = Op::kFlock, .number = (exclusive ? LOCK_EX : LOCK_SH) | (wait ? 0 : LOCK_NB)};
     case Kind::kOfd:
       return Actor::lock_command(wait ? F_OFD_SETLKW : F_OFD_SETLK, exclusive ? F_WRLCK : F_RDLCK);
-    case Kind::kPosix:
-      break;
+    case Kind::kPosix: break;
   }
   return Actor::lock_command(wait ? F_SETLKW : F_SETLK, exclusive ? F_WRLCK : F_RDLCK);
 }
@@ -60,13 +58,10 @@ class EachLock : public LocksTest, public ::testing::WithParamInterface<Kind> {
     actor.begin(lock_command(GetParam(), exclusive, true));
     ASSERT_TRUE(wait_until([&] { return actor.waits(); })) << "the lock call does not wait";
   }
-  std::string release(Actor& actor) {
-    return Actor::name(actor.call(unlock_command(GetParam())));
-  }
+  std::string release(Actor& actor) { return Actor::name(actor.call(unlock_command(GetParam()))); }
 };
 
-INSTANTIATE_TEST_SUITE_P(Kinds, EachLock,
-                         ::testing::Values(Kind::kPosix, Kind::kOfd, Kind::kFlock),
+INSTANTIATE_TEST_SUITE_P(Kinds, EachLock, ::testing::Values(Kind::kPosix, Kind::kOfd, Kind::kFlock),
                          [](const auto& kind) {
                            return kind.param == Kind::kPosix ? "Posix"
                                   : kind.param == Kind::kOfd ? "Ofd"

@@ -26,8 +26,7 @@ class MmapTest : public MountTest {};
 // A mapping of `size` bytes of a file from its start; null when the kernel refuses.
 class Mapping {
  public:
-  Mapping(int fd, std::size_t size, int protection = PROT_READ | PROT_WRITE,
-          int flags = MAP_SHARED)
+  Mapping(int fd, std::size_t size, int protection = PROT_READ | PROT_WRITE, int flags = MAP_SHARED)
       : size_(size), start_(mmap(nullptr, size, protection, flags, fd, 0)) {}
   ~Mapping() {
     if (valid()) munmap(start_, size_);
@@ -124,8 +123,8 @@ TEST_F(MmapTest, ProtectionFollowsTheOpenMode) {
     for (const int mode : {O_RDONLY, O_WRONLY, O_RDWR, O_RDWR | O_APPEND}) {
       const UniqueFd fd = open_file(dir + "/f", mode);
       for (const int flags : {MAP_SHARED, MAP_PRIVATE}) {
-        for (const int protection : {PROT_READ, PROT_WRITE, PROT_READ | PROT_WRITE,
-                                     PROT_READ | PROT_EXEC}) {
+        for (const int protection :
+             {PROT_READ, PROT_WRITE, PROT_READ | PROT_WRITE, PROT_READ | PROT_EXEC}) {
           errno = 0;
           const Mapping map(fd.get(), 100, protection, flags);
           t.note("mmap", map.valid() ? "ok" : errno_name(errno));

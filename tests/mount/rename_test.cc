@@ -37,8 +37,8 @@ void populate(const std::string& dir) {
   ASSERT_EQ(link((dir + "/file").c_str(), (dir + "/hardlink").c_str()), 0);
 }
 
-constexpr std::array kNames = {"file", "other", "empty", "full", "symlink", "fifo", "hardlink",
-                               "full/inside", "full/sub", "none", "file/x", "empty/"};
+constexpr std::array kNames = {"file",     "other",       "empty",    "full", "symlink", "fifo",
+                               "hardlink", "full/inside", "full/sub", "none", "file/x",  "empty/"};
 
 void describe(Trace& t, const std::string& dir) {
   for (const char* name : kNames) {
@@ -96,8 +96,8 @@ TEST_F(RenameTest, WhiteoutLeavesADevice) {
     t.num("lstat", lstat((dir + "/file").c_str(), &st));
     t.num("device", static_cast<long>(st.st_rdev));
     t.num("open", try_open(dir + "/file", O_RDONLY));
-    t.num("with exchange", rename_with(dir + "/file", dir + "/moved",
-                                       RENAME_WHITEOUT | RENAME_EXCHANGE));
+    t.num("with exchange",
+          rename_with(dir + "/file", dir + "/moved", RENAME_WHITEOUT | RENAME_EXCHANGE));
     describe(t, dir);
   });
   EXPECT_EQ(native.count("file", "0"), 1);
@@ -107,8 +107,8 @@ TEST_F(RenameTest, UnknownFlagsAreRefused) {
   same([](Trace& t, const std::string& dir) {
     populate(dir);
     t.num("8", rename_with(dir + "/file", dir + "/other", 8));
-    t.num("noreplace and exchange", rename_with(dir + "/file", dir + "/other",
-                                                RENAME_NOREPLACE | RENAME_EXCHANGE));
+    t.num("noreplace and exchange",
+          rename_with(dir + "/file", dir + "/other", RENAME_NOREPLACE | RENAME_EXCHANGE));
     describe(t, dir);
   });
 }
@@ -150,8 +150,7 @@ TEST_F(RenameTest, NamesOfARenamedTreeAreRight) {
     t.num("exchange", rename_with(dir + "/renamed", dir + "/empty", RENAME_EXCHANGE));
     t.content("inside", dir + "/empty/inside");
     t.content("old name", dir + "/renamed/inside");
-    t.num("create below the handle",
-          try_openat(fd.get(), "x", O_WRONLY | O_CREAT, 0644));
+    t.num("create below the handle", try_openat(fd.get(), "x", O_WRONLY | O_CREAT, 0644));
     t.stat("there", dir + "/empty/sub/x");
     t.num("move the file out", renameat(fd.get(), "x", AT_FDCWD, (dir + "/out").c_str()));
     t.num("..", try_openat(fd.get(), "../inside", O_RDONLY));

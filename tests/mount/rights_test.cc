@@ -139,8 +139,8 @@ TEST_F(RightsTest, ManySupplementaryGroups) {
 
 TEST_F(RightsTest, PermissionsAreCheckedForEveryModeAndUser) {
   const Trace native = same([](Trace& trace, const std::string& dir) {
-    for (const mode_t mode : {0U, 0400U, 0040U, 0004U, 0200U, 0020U, 0002U, 0100U, 0111U, 0700U,
-                              0770U, 0077U, 0666U}) {
+    for (const mode_t mode :
+         {0U, 0400U, 0040U, 0004U, 0200U, 0020U, 0002U, 0100U, 0111U, 0700U, 0770U, 0077U, 0666U}) {
       const std::string file = dir + "/f" + std::to_string(mode);
       const std::string d = dir + "/d" + std::to_string(mode);
       write_file(file, "content");
@@ -260,8 +260,8 @@ TEST_F(RightsTest, ProtectedSymlinksAndHardlinksAreTheKernels) {
   same([](Trace& trace, const std::string& dir) {
     write_file(dir + "/secret", "x", 0600);
     run_as(kAlice, trace, [&](Trace& t) {
-      t.num("hard link to a file of another", link((dir + "/secret").c_str(),
-                                                   (dir + "/mine").c_str()));
+      t.num("hard link to a file of another",
+            link((dir + "/secret").c_str(), (dir + "/mine").c_str()));
     });
     make_dir(dir + "/open", 0777);
     run_as(kAlice, trace, [&](Trace& t) {
@@ -306,9 +306,8 @@ TEST_F(RightsTest, CapabilitiesOfTheCallerCountNotOnlyItsUser) {
     ASSERT_EQ(chown((dir + "/d").c_str(), kAlice.uid, kAlice.gid), 0);
     run_as(kRoot, trace, [&](Trace& t) {
       ASSERT_EQ(run_program({"setpriv", "--version"}).exit_code, 0);
-      for (const std::string& command :
-           {"cat " + dir + "/f", "echo y > " + dir + "/f", "touch " + dir + "/d/x",
-            "chmod 666 " + dir + "/f"}) {
+      for (const std::string& command : {"cat " + dir + "/f", "echo y > " + dir + "/f",
+                                         "touch " + dir + "/d/x", "chmod 666 " + dir + "/f"}) {
         const ProgramResult result = run_program(
             {"setpriv", "--bounding-set", "-all", "--inh-caps", "-all", "sh", "-c", command});
         t.num("exit code", result.exit_code == 0 ? 0 : 1);

@@ -104,9 +104,9 @@ TEST_F(RobustnessTest, ReadOnlySource) {
   Mount mount({.source = small.path()});
   ASSERT_TRUE(mount.ok());
   EXPECT_EQ(read_file(mount.mnt("f")), "content");
-  for (const int result : {try_open(mount.mnt("f"), O_WRONLY), unlink(mount.mnt("f").c_str()),
-                           mkdir(mount.mnt("d").c_str(), 0755),
-                           chmod(mount.mnt("f").c_str(), 0600)}) {
+  for (const int result :
+       {try_open(mount.mnt("f"), O_WRONLY), unlink(mount.mnt("f").c_str()),
+        mkdir(mount.mnt("d").c_str(), 0755), chmod(mount.mnt("f").c_str(), 0600)}) {
     EXPECT_EQ(result, -1);
   }
   EXPECT_EQ(mkdir(mount.mnt("d").c_str(), 0755), -1);
@@ -122,9 +122,7 @@ class FewDescriptorsTest : public RobustnessTest {
 TEST_F(FewDescriptorsTest, WalkOfThirtyThousandFilesWorks) {
   constexpr int kDirectories = 30;
   constexpr int kFiles = 1000;
-  auto name = [&](int d, int f) {
-    return mnt("d" + std::to_string(d) + "/f" + std::to_string(f));
-  };
+  auto name = [&](int d, int f) { return mnt("d" + std::to_string(d) + "/f" + std::to_string(f)); };
   for (int d = 0; d < kDirectories; ++d) {
     make_dir(mnt("d" + std::to_string(d)));
     for (int f = 0; f < kFiles; ++f) {
@@ -147,8 +145,7 @@ TEST_F(FewDescriptorsTest, WalkOfThirtyThousandFilesWorks) {
   for (int d = 0; d < kDirectories; ++d) {
     for (int f = 0; f < kFiles; ++f) {
       if (d != 0 || f != 2) {
-        ASSERT_EQ(unlink(name(d, f).c_str()), 0)
-            << d << "/" << f << ": " << errno_name(errno);
+        ASSERT_EQ(unlink(name(d, f).c_str()), 0) << d << "/" << f << ": " << errno_name(errno);
       }
     }
     ASSERT_EQ(rmdir(mnt("d" + std::to_string(d)).c_str()), 0) << errno_name(errno);

@@ -55,9 +55,7 @@ const Change kChanges[] = {
     {"keep size", O_WRONLY,
      [](int fd, auto&) { return fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, 100); }},
     {"punch", O_WRONLY,
-     [](int fd, auto&) {
-       return fallocate(fd, FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE, 0, 5);
-     }},
+     [](int fd, auto&) { return fallocate(fd, FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE, 0, 5); }},
     {"zero", O_WRONLY, [](int fd, auto&) { return fallocate(fd, FALLOC_FL_ZERO_RANGE, 0, 5); }},
     {"copy_file_range", O_WRONLY,
      [](int fd, auto& path) {
@@ -106,9 +104,8 @@ class SetuidTest : public MountTest, public ::testing::WithParamInterface<const 
       make_dir(dir + "/d", 0777);
       const std::string path = dir + "/d/f";
       write_file(path + ".from", "from from from");
-      for (const Identity& who :
-           {kAlice, Identity{kAlice.uid, kAlice.gid, {kTeam}}, kBob,
-            Identity{kBob.uid, kBob.gid, {kTeam}}, kRoot}) {
+      for (const Identity& who : {kAlice, Identity{kAlice.uid, kAlice.gid, {kTeam}}, kBob,
+                                  Identity{kBob.uid, kBob.gid, {kTeam}}, kRoot}) {
         for (const mode_t mode :
              {06666U, 06777U, 04666U, 02666U, 02676U, 06755U, 04755U, 02775U, 02745U, 0777U}) {
           if (capability && mode != 0777 && mode != 06777) {
@@ -128,8 +125,7 @@ class SetuidTest : public MountTest, public ::testing::WithParamInterface<const 
             t.num(change.name, change.make(fd.get(), path));
           });
           trace.stat("stat", path);
-          trace.num("capability",
-                    getxattr(path.c_str(), "security.capability", nullptr, 0));
+          trace.num("capability", getxattr(path.c_str(), "security.capability", nullptr, 0));
         }
       }
     });

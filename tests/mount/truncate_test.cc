@@ -227,8 +227,7 @@ TEST_F(TruncateTest, OpenWithTruncEmptiesTheFile) {
       write_file(dir + "/f", "0123456789");
       make_old(dir + "/f");
       const UniqueFd other(open((dir + "/f").c_str(), O_RDONLY | O_CLOEXEC));
-      const UniqueFd fd(
-          t.ok("open", open((dir + "/f").c_str(), mode | O_TRUNC | O_CLOEXEC, 0600)));
+      const UniqueFd fd(t.ok("open", open((dir + "/f").c_str(), mode | O_TRUNC | O_CLOEXEC, 0600)));
       t.fstat("through the other handle", other.get());
       t.note("modified", modified(dir + "/f"));
     }

@@ -34,8 +34,7 @@ class XattrTest : public MountTest {
 
 class AclTest : public XattrTest {};
 
-int set(const std::string& path, const std::string& name, const std::string& value,
-        int flags = 0) {
+int set(const std::string& path, const std::string& name, const std::string& value, int flags = 0) {
   return lsetxattr(path.c_str(), name.c_str(), value.data(), value.size(), flags);
 }
 
@@ -233,9 +232,10 @@ TEST_F(XattrTest, ChangesBehindTheMountAreSeen) {
 TEST_F(XattrTest, FileCapabilitiesAreKept) {
   PFS_NEEDS_ROOT();
   // VFS_CAP_REVISION_2 with cap_net_raw permitted and effective.
-  const std::string capability("\x01\x00\x00\x02\x00\x20\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"
-                               "\x00\x00\x00\x00",
-                               20);
+  const std::string capability(
+      "\x01\x00\x00\x02\x00\x20\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"
+      "\x00\x00\x00\x00",
+      20);
   const Trace native = same([&](Trace& t, const std::string& dir) {
     populate(dir);
     t.num("set", set(dir + "/file", "security.capability", capability));
@@ -325,8 +325,7 @@ TEST_F(AclTest, DefaultAclDecidesInsteadOfTheUmask) {
         const std::string d = dir + "/" + std::to_string(mask) + (with_acl ? "acl" : "plain");
         make_dir(d, 0777);
         if (with_acl) {
-          trace.num("default",
-                    set_acl(d, "u::rwx,u:50002:rwx,g::rwx,m::rwx,o::r-x", true));
+          trace.num("default", set_acl(d, "u::rwx,u:50002:rwx,g::rwx,m::rwx,o::r-x", true));
         }
         run_as(kAlice, trace, [&](Trace& t) {
           umask(mask);
@@ -337,9 +336,8 @@ TEST_F(AclTest, DefaultAclDecidesInsteadOfTheUmask) {
           t.num("symlink", symlink("f", (d + "/s").c_str()));
           if (tmpfile) {
             const UniqueFd fd(open(d.c_str(), O_RDWR | O_TMPFILE | O_CLOEXEC, 0666));
-            t.num("tmpfile",
-                  linkat(AT_FDCWD, ("/proc/self/fd/" + std::to_string(fd.get())).c_str(),
-                         AT_FDCWD, (d + "/t").c_str(), AT_SYMLINK_FOLLOW));
+            t.num("tmpfile", linkat(AT_FDCWD, ("/proc/self/fd/" + std::to_string(fd.get())).c_str(),
+                                    AT_FDCWD, (d + "/t").c_str(), AT_SYMLINK_FOLLOW));
           }
         });
         for (const char* name : {"/f", "/p", "/d", "/fifo", "/s", "/t"}) {

@@ -281,8 +281,8 @@ void Mount::abort() const { abort_connection(mnt_); }
 
 void Mount::judge_log() const {
   const std::string text = log();
-  for (const char* sign : {"AddressSanitizer", "ThreadSanitizer", "LeakSanitizer",
-                           "runtime error:", "Assertion `"}) {
+  for (const char* sign :
+       {"AddressSanitizer", "ThreadSanitizer", "LeakSanitizer", "runtime error:", "Assertion `"}) {
     if (text.find(sign) != std::string::npos) {
       ADD_FAILURE() << "the daemon reported:\n" << text;
       return;

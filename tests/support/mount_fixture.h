@@ -37,8 +37,8 @@ struct MountSettings {
   std::vector<std::string> options = {};  // "name" or "name=value", added to the defaults
   bool allow_other = true;
   TempTree::Medium medium = TempTree::Medium::kDisk;
-  std::string source = {};     // mounted instead of a fresh directory; the caller's to remove
-  rlim_t descriptors = 0;      // hard RLIMIT_NOFILE of the daemon; 0: the test's
+  std::string source = {};         // mounted instead of a fresh directory; the caller's to remove
+  rlim_t descriptors = 0;          // hard RLIMIT_NOFILE of the daemon; 0: the test's
   bool broken_on_purpose = false;  // the test kills it: neither exit code nor log are judged
 };
 
@@ -47,7 +47,8 @@ struct MountSettings {
 // watchdog process ends the daemon and the mount. Not thread-safe; not copyable.
 class Mount {
  public:
-  // Returns when the daemon says that it serves the mount; otherwise the test has failed and ok() is false.
+  // Returns when the daemon says that it serves the mount; otherwise the test has failed and ok()
+  // is false.
   explicit Mount(MountSettings settings = {});
   // stop(), and the tree is removed.
   ~Mount();
@@ -136,21 +137,21 @@ std::string make_dir(const std::string& path, mode_t mode = 0755);
 // Why a test cannot run here. Whoever lacks root gets a failure when CI says that it must not.
 #define PFS_NEEDS_DAEMON() \
   if (::passthroughfs::test::native_run()) GTEST_SKIP() << "there is no daemon in a native run"
-#define PFS_NEEDS_ROOT()                                                        \
-  if (geteuid() != 0) {                                                         \
-    if (std::getenv("CI") != nullptr) GTEST_FAIL() << "these tests need root";  \
-    GTEST_SKIP() << "needs root";                                               \
+#define PFS_NEEDS_ROOT()                                                       \
+  if (geteuid() != 0) {                                                        \
+    if (std::getenv("CI") != nullptr) GTEST_FAIL() << "these tests need root"; \
+    GTEST_SKIP() << "needs root";                                              \
   }
 // For what the kernel's own file on the source cannot do (docs/semantics.md); the daemon can.
-#define PFS_NEEDS_DAEMON_IO()                                                        \
-  if (!::passthroughfs::test::native_run() && !mount().has_option("io=daemon") &&    \
-      !mount().has_option("handles=stateless")) GTEST_SKIP()                         \
-      << "in passthrough the flags of the open stay in force (see docs/semantics.md)"
+#define PFS_NEEDS_DAEMON_IO()                                                     \
+  if (!::passthroughfs::test::native_run() && !mount().has_option("io=daemon") && \
+      !mount().has_option("handles=stateless"))                                   \
+  GTEST_SKIP() << "in passthrough the flags of the open stay in force (see docs/semantics.md)"
 // For what only an open handle can do.
-#define PFS_NEEDS_HANDLES()                                  \
-  if (mount().has_option("handles=stateless")) GTEST_SKIP() \
-      << "handles=stateless keeps no open file (see README)"
+#define PFS_NEEDS_HANDLES()                    \
+  if (mount().has_option("handles=stateless")) \
+  GTEST_SKIP() << "handles=stateless keeps no open file (see README)"
 // For changes behind the mount.
-#define PFS_NEEDS_A_SHARED_SOURCE()                      \
-  if (mount().has_option("cache=forever")) GTEST_SKIP() \
-      << "cache=forever trusts that nobody changes the source"
+#define PFS_NEEDS_A_SHARED_SOURCE()        \
+  if (mount().has_option("cache=forever")) \
+  GTEST_SKIP() << "cache=forever trusts that nobody changes the source"

@@ -26,8 +26,7 @@ void clear_flags(int dir, const char* name) {
     return;
   }
   int flags = 0;
-  if (ioctl(fd, FS_IOC_GETFLAGS, &flags) == 0 &&
-      (flags & (FS_APPEND_FL | FS_IMMUTABLE_FL)) != 0) {
+  if (ioctl(fd, FS_IOC_GETFLAGS, &flags) == 0 && (flags & (FS_APPEND_FL | FS_IMMUTABLE_FL)) != 0) {
     flags &= ~(FS_APPEND_FL | FS_IMMUTABLE_FL);
     (void)ioctl(fd, FS_IOC_SETFLAGS, &flags);
   }

@@ -119,11 +119,14 @@ bool is_special(const struct stat& st) {
 class Observed {
  public:
   Observed(const Agent& agent, const char* label, int at, std::string path)
-      : agent_(agent), label_(label), at_(at), path_(std::move(path)),
+      : agent_(agent),
+        label_(label),
+        at_(at),
+        path_(std::move(path)),
         found_(look(before_) && settled(agent, before_)) {}
 
   void finish(std::string& detail) const {
-    struct stat after{};
+    struct stat after {};
     detail += std::string(" ") + label_ + "=";
     if (!found_ || !look(after) || after.st_ino != before_.st_ino || is_special(after)) {
       detail += '?';
@@ -145,7 +148,7 @@ class Observed {
   const char* label_;
   int at_;
   std::string path_;
-  struct stat before_{};
+  struct stat before_ {};
   bool found_;
 };
 
@@ -191,9 +194,7 @@ SideBoard::Known* SideBoard::find_or_add(ino_t ino) {
   return &known[known_count++];
 }
 
-int Agent::at(int dir) const {
-  return dir < 0 ? AT_FDCWD : fd(dir);
-}
+int Agent::at(int dir) const { return dir < 0 ? AT_FDCWD : fd(dir); }
 
 void Agent::put(int slot, int fd, Result& result) {
   Slot& place = slots[static_cast<std::size_t>(slot) % kSlots];
@@ -206,8 +207,8 @@ void Agent::put(int slot, int fd, Result& result) {
 
 void prepare_agent(Agent& agent) {
   agent.proc = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
-  void* buffer = mmap(nullptr, kBufferSize, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
-                      -1, 0);
+  void* buffer =
+      mmap(nullptr, kBufferSize, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (buffer == MAP_FAILED) std::abort();
   agent.buffer = static_cast<char*>(buffer);
 }
@@ -277,14 +278,14 @@ std::string describe(const Agent& agent, const struct stat& st) {
     default: break;
   }
   char text[256];
-  (void)std::snprintf(text, sizeof text,
-                      " type=%s mode=0%o nlink=%lu uid=%u gid=%u size=%lld blocks%s=%lld blksize=%ld "
-                      "rdev=%u:%u dev=%s",
-                      type, st.st_mode & 07777u, static_cast<unsigned long>(st.st_nlink), st.st_uid,
-                      st.st_gid, static_cast<long long>(st.st_size),
-                      agent.exact_blocks ? "" : "~", static_cast<long long>(st.st_blocks), static_cast<long>(st.st_blksize),
-                      major(st.st_rdev), minor(st.st_rdev),
-                      st.st_dev == agent.root_dev ? "root's" : "other");
+  (void)std::snprintf(
+      text, sizeof text,
+      " type=%s mode=0%o nlink=%lu uid=%u gid=%u size=%lld blocks%s=%lld blksize=%ld "
+      "rdev=%u:%u dev=%s",
+      type, st.st_mode & 07777u, static_cast<unsigned long>(st.st_nlink), st.st_uid, st.st_gid,
+      static_cast<long long>(st.st_size), agent.exact_blocks ? "" : "~",
+      static_cast<long long>(st.st_blocks), static_cast<long>(st.st_blksize), major(st.st_rdev),
+      minor(st.st_rdev), st.st_dev == agent.root_dev ? "root's" : "other");
   std::string detail = text;
   if (!is_special(st)) detail += describe_time(agent, "mtime", st.st_mtim);
   if (agent.compare_atime) detail += describe_time(agent, "atime", st.st_atim);

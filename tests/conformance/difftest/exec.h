@@ -23,8 +23,8 @@ namespace passthroughfs::difftest {
 // that depend on the machine (inode numbers, times, addresses, pids) are translated.
 struct Result {
   std::int64_t value = 0;
-  int error = 0;           // errno when value is -1
-  std::string detail;      // " key=value" tokens; listings and trees have lines of them
+  int error = 0;       // errno when value is -1
+  std::string detail;  // " key=value" tokens; listings and trees have lines of them
 };
 inline bool operator==(const Result& x, const Result& y) {
   return x.value == y.value && x.error == y.error && x.detail == y.detail;
@@ -40,8 +40,8 @@ struct SideBoard {
   // What was done to an inode that makes some of its properties a matter of chance.
   struct Known {
     ino_t ino;
-    int mappings;       // that live now
-    bool mapped;        // since the last snapshot
+    int mappings;  // that live now
+    bool mapped;   // since the last snapshot
     bool ever_mapped;
     bool preallocated;  // fallocate
   };
@@ -74,9 +74,13 @@ struct Mapping {
 
 inline constexpr std::size_t kBufferSize = 4u << 20;
 
+// What the mount can keep of native behaviour, by its mode (see exceptions()).
+enum class Profile : std::uint8_t { kExact, kPassthrough, kStateless };
+
 // Everything an agent process has. Lives as long as the process; the kernel cleans up.
 struct Agent {
   int number = 0;
+  Profile profile = Profile::kExact;
   SideBoard* board = nullptr;
   Fault fault = Fault::kNone;
   bool patient = false;        // wait until the next change must show in the times
@@ -115,8 +119,8 @@ timespec time_of_code(std::int64_t code);
 inline bool same_time(const timespec& x, const timespec& y) {
   return x.tv_sec == y.tv_sec && x.tv_nsec == y.tv_nsec;
 }
-// Whether a change made from now on must get other times: file systems stamp with a clock that ticks
-// every few milliseconds. A patient agent waits until it is so.
+// Whether a change made from now on must get other times: file systems stamp with a clock that
+// ticks every few milliseconds. A patient agent waits until it is so.
 bool settled(const Agent& agent, const struct stat& st);
 // " mapped" when attributes of this inode may lag behind stores through a mapping.
 void add_mapped(const Agent& agent, ino_t ino, std::string& detail);

@@ -21,15 +21,16 @@ constexpr long kFchmodat2 = 452;  // not in older headers
 
 std::string describe_fs(const struct statvfs& st) {
   return " bsize=" + std::to_string(st.f_bsize) + " frsize=" + std::to_string(st.f_frsize) +
-         " namemax=" + std::to_string(st.f_namemax) + " blocks_total=" +
-         std::to_string(st.f_blocks) + " files_total=" + std::to_string(st.f_files) +
+         " namemax=" + std::to_string(st.f_namemax) +
+         " blocks_total=" + std::to_string(st.f_blocks) +
+         " files_total=" + std::to_string(st.f_files) +
          " ro=" + std::to_string(st.f_flag & ST_RDONLY);
 }
 
 }  // namespace
 
 Result exec_fstat(Agent& agent, const Op& op) {
-  struct stat st{};
+  struct stat st {};
   Result result = outcome(fstat(agent.fd(op.fd), &st));
   if (result.value < 0) return result;
   if (agent.fault == Fault::kPathStat && st.st_nlink == 0) return {.value = -1, .error = ENOENT};
@@ -47,19 +48,18 @@ Result exec_fstat(Agent& agent, const Op& op) {
 }
 
 Result exec_stat(Agent& agent, const Op& op) {
-  struct stat st{};
-  Result result =
-      outcome(fstatat(agent.at(op.dir), op.path.c_str(), &st, static_cast<int>(op.a)));
+  struct stat st {};
+  Result result = outcome(fstatat(agent.at(op.dir), op.path.c_str(), &st, static_cast<int>(op.a)));
   if (result.value == 0) result.detail = describe(agent, st);
   return result;
 }
 
 Result exec_statx(Agent& agent, const Op& op) {
-  struct statx sx{};
+  struct statx sx {};
   Result result = outcome(statx(agent.at(op.dir), op.path.c_str(), static_cast<int>(op.a),
                                 STATX_BASIC_STATS | STATX_BTIME, &sx));
   if (result.value != 0) return result;
-  struct stat st{};
+  struct stat st {};
   st.st_dev = makedev(sx.stx_dev_major, sx.stx_dev_minor);
   st.st_ino = sx.stx_ino;
   st.st_mode = sx.stx_mode;
@@ -92,15 +92,13 @@ Result exec_chown(Agent& agent, const Op& op) {
   const auto uid = static_cast<uid_t>(op.a);
   const auto gid = static_cast<gid_t>(op.b);
   if (op.kind == Kind::kFchown) return outcome(fchown(agent.fd(op.fd), uid, gid));
-  return outcome(
-      fchownat(agent.at(op.dir), op.path.c_str(), uid, gid, static_cast<int>(op.c)));
+  return outcome(fchownat(agent.at(op.dir), op.path.c_str(), uid, gid, static_cast<int>(op.c)));
 }
 
 Result exec_utimens(Agent& agent, const Op& op) {
   const timespec times[2] = {time_of_code(op.a), time_of_code(op.b)};
   if (op.kind == Kind::kFutimens) return outcome(futimens(agent.fd(op.fd), times));
-  return outcome(
-      utimensat(agent.at(op.dir), op.path.c_str(), times, static_cast<int>(op.c)));
+  return outcome(utimensat(agent.at(op.dir), op.path.c_str(), times, static_cast<int>(op.c)));
 }
 
 Result exec_access(Agent& agent, const Op& op) {
@@ -108,7 +106,7 @@ Result exec_access(Agent& agent, const Op& op) {
 }
 
 Result exec_statfs(Agent& agent, const Op& op) {
-  struct statvfs st{};
+  struct statvfs st {};
   Result result = outcome(op.kind == Kind::kStatfs ? statvfs(op.path.c_str(), &st)
                                                    : fstatvfs(agent.fd(op.fd), &st));
   if (result.value == 0) result.detail = describe_fs(st);
@@ -116,7 +114,8 @@ Result exec_statfs(Agent& agent, const Op& op) {
 }
 
 Result exec_same_file(Agent& agent, const Op& op) {
-  struct stat open_file{}, named{};
+  struct stat open_file {
+  }, named{};
   if (fstat(agent.fd(op.fd), &open_file) != 0) return outcome(-1);
   if (fstatat(agent.at(op.dir), op.path.c_str(), &named, 0) != 0) return outcome(-1);
   const bool same = open_file.st_ino == named.st_ino && open_file.st_dev == named.st_dev;

@@ -23,7 +23,7 @@ std::size_t length_of(std::int64_t length) {
 // Seeks whose outcome depends on more than the calls that were made.
 bool uncertain_seek(const Agent& agent, int fd, const Op& op) {
   if (op.a == 0 && op.b == SEEK_SET) return false;
-  struct stat st{};
+  struct stat st {};
   if (fstat(fd, &st) != 0) return false;
   if (S_ISDIR(st.st_mode)) return true;
   if (op.b != SEEK_DATA && op.b != SEEK_HOLE) return false;
@@ -73,9 +73,9 @@ Result exec_read(Agent& agent, const Op& op) {
   Result result = outcome(got);
   if (got > 0) {
     char text[64];
-    (void)std::snprintf(text, sizeof text, " data=%016llx",
-                        static_cast<unsigned long long>(
-                            hash_bytes(agent.buffer, static_cast<std::size_t>(got))));
+    (void)std::snprintf(
+        text, sizeof text, " data=%016llx",
+        static_cast<unsigned long long>(hash_bytes(agent.buffer, static_cast<std::size_t>(got))));
     result.detail += text;
   }
   if (op.kind != Kind::kPread) add_position(fd, result);
@@ -89,7 +89,7 @@ Result exec_write(Agent& agent, const Op& op) {
   fill_pattern(agent.buffer, length, op.b);
   const bool torn = agent.fault == Fault::kTornWrite && length > 4096;
   if (torn) --length;
-  struct stat before{};
+  struct stat before {};
   const bool frozen = agent.fault == Fault::kFrozenTimes && fstat(fd, &before) == 0;
   ssize_t written = -1;
   if (op.kind == Kind::kWrite) {
@@ -127,7 +127,7 @@ Result exec_truncate(Agent& agent, const Op& op) {
 Result exec_fallocate(Agent& agent, const Op& op) {
   // tmpfs has no ZERO_RANGE. The kernel's FUSE drops setuid before it knows that.
   if (agent.exact_blocks && (op.b & FALLOC_FL_ZERO_RANGE) != 0) return {.value = kNotMade};
-  struct stat st{};
+  struct stat st {};
   if (fstat(agent.fd(op.fd), &st) == 0) {
     if (SideBoard::Known* known = agent.board->find_or_add(st.st_ino)) known->preallocated = true;
   }
@@ -149,7 +149,8 @@ Result exec_sendfile(Agent& agent, const Op& op) {
   off_t from = op.b;
   // The pages themselves may go into a pipe, or into the file that they belong to: what is read
   // there later depends on who changes them meanwhile.
-  struct stat in_file{}, out_file{};
+  struct stat in_file {
+  }, out_file{};
   if (fstat(agent.fd(op.fd), &in_file) == 0 && fstat(agent.fd(op.fd2), &out_file) == 0 &&
       (in_file.st_ino == out_file.st_ino || S_ISFIFO(out_file.st_mode))) {
     return {.value = kNotMade};

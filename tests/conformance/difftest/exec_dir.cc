@@ -78,7 +78,7 @@ void sort_by_name(std::vector<Entry>& entries) {
 std::string wrong_numbers(int fd, const std::vector<Entry>& entries) {
   std::string text;
   for (const Entry& entry : entries) {
-    struct stat st{};
+    struct stat st {};
     if (entry.name == "..") continue;  // of a root it is the file system's own affair
     if (fstatat(fd, entry.name.c_str(), &st, AT_SYMLINK_NOFOLLOW) != 0) continue;
     if (st.st_ino != entry.ino) text += " wrong_d_ino=" + entry.name;
@@ -101,8 +101,7 @@ Result exec_listdir(Agent& agent, const Op& op) {
 
 Result exec_getdents(Agent& agent, const Op& op) {
   std::vector<Entry> entries;
-  Result result = outcome(
-      read_entries(agent.fd(op.fd), static_cast<std::size_t>(op.a), entries));
+  Result result = outcome(read_entries(agent.fd(op.fd), static_cast<std::size_t>(op.a), entries));
   result.detail = list(entries);
   return result;
 }

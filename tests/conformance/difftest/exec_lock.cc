@@ -22,7 +22,7 @@ std::string owner(const Agent& agent, pid_t pid) {
 Result exec_lock(Agent& agent, const Op& op) {
   // A daemon cannot open an immutable file to lock it for writing.
   if (agent.board->locked) return {.value = kNotMade};
-  struct flock lock{};
+  struct flock lock {};
   lock.l_type = static_cast<short>(op.a);
   lock.l_whence = static_cast<short>(op.d);
   lock.l_start = op.b;

@@ -22,15 +22,13 @@ constexpr std::size_t kPage = 4096;
 
 sigjmp_buf bus_error_return;
 
-void on_bus_error(int) {
-  siglongjmp(bus_error_return, 1);
-}
+void on_bus_error(int) { siglongjmp(bus_error_return, 1); }
 
 // A store or load beyond the end of the file is a SIGBUS, on both sides.
 class BusErrors {
  public:
   BusErrors() {
-    struct sigaction action{};
+    struct sigaction action {};
     action.sa_handler = on_bus_error;
     action.sa_flags = SA_NODEFER;
     (void)sigaction(SIGBUS, &action, &before_bus_);
@@ -44,8 +42,8 @@ class BusErrors {
   BusErrors& operator=(const BusErrors&) = delete;
 
  private:
-  struct sigaction before_bus_{};
-  struct sigaction before_segv_{};
+  struct sigaction before_bus_ {};
+  struct sigaction before_segv_ {};
 };
 
 Mapping& mapping(Agent& agent, const Op& op) {
@@ -60,9 +58,7 @@ bool range_of(const Mapping& map, const Op& op, std::size_t& start, std::size_t&
   return true;
 }
 
-Result bus_error() {
-  return {.value = -1, .error = EFAULT, .detail = " signal"};
-}
+Result bus_error() { return {.value = -1, .error = EFAULT, .detail = " signal"}; }
 
 Result unmap(Agent& agent, Mapping& map) {
   Result result = outcome(munmap(map.address, map.length));
@@ -76,7 +72,7 @@ Result unmap(Agent& agent, Mapping& map) {
 // of the file, in its last page, may or may not be there when the file grows: that depends on when
 // the page was last written back, natively too.
 std::size_t storable(const Mapping& map, std::size_t position, std::size_t length) {
-  struct stat st{};
+  struct stat st {};
   if (fstat(map.file, &st) != 0) return length;
   const auto end = static_cast<std::size_t>(st.st_size);
   if (position / kPage != end / kPage || position + length <= end) return length;
@@ -100,7 +96,7 @@ Result exec_mmap(Agent& agent, const Op& op) {
   map.offset = static_cast<std::size_t>(op.c);
   const std::string link = "self/fd/" + std::to_string(agent.fd(op.fd));
   map.file = openat(agent.proc, link.c_str(), O_PATH | O_CLOEXEC);
-  struct stat st{};
+  struct stat st {};
   (void)fstat(map.file, &st);
   map.ino = st.st_ino;
   if (SideBoard::Known* known = agent.board->find_or_add(st.st_ino)) {
@@ -136,9 +132,8 @@ Result exec_load(Agent& agent, const Op& op) {
   const BusErrors guard;
   if (sigsetjmp(bus_error_return, 1) != 0) return bus_error();
   char text[40];
-  (void)std::snprintf(
-      text, sizeof text, " data=%016llx",
-      static_cast<unsigned long long>(hash_bytes(map.address + start, length)));
+  (void)std::snprintf(text, sizeof text, " data=%016llx",
+                      static_cast<unsigned long long>(hash_bytes(map.address + start, length)));
   return {.value = static_cast<std::int64_t>(length), .detail = text};
 }
 

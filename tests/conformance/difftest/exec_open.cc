@@ -23,9 +23,9 @@ Result exec_open(Agent& agent, const Op& op) {
   if (fd >= 0) {
     result.value = 0;
     agent.put(op.fd, fd, result);
-    // What O_TRUNC does to the mode the kernel's FUSE learns when somebody asks; protected_hardlinks
-    // does not ask.
-    struct stat st{};
+    // What O_TRUNC does to the mode the kernel's FUSE learns when somebody asks;
+    // protected_hardlinks does not ask.
+    struct stat st {};
     if ((flags & O_TRUNC) != 0) (void)fstat(fd, &st);
   }
   return result;
@@ -93,7 +93,13 @@ Result exec_getfl(Agent& agent, const Op& op) {
 }
 
 Result exec_setfl(Agent& agent, const Op& op) {
-  return outcome(fcntl(agent.fd(op.fd), F_SETFL, static_cast<int>(op.a) | O_NONBLOCK));
+  const int fd = agent.fd(op.fd);
+  int flags = static_cast<int>(op.a) | O_NONBLOCK;
+  if (agent.profile == Profile::kPassthrough) {
+    const int now = fcntl(fd, F_GETFL);
+    if (now >= 0) flags |= now & (O_APPEND | O_DIRECT);
+  }
+  return outcome(fcntl(fd, F_SETFL, flags));
 }
 
 }  // namespace passthroughfs::difftest

@@ -44,7 +44,7 @@ class Walk {
   }
 
   void entry(const std::string& path, int depth) {
-    struct stat st{};
+    struct stat st {};
     if (lstat(path.c_str(), &st) != 0) {
       text_ += path + " lstat_error=" + std::to_string(errno) + "\n";
       return;

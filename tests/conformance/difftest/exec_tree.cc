@@ -41,8 +41,8 @@ Result exec_link(Agent& agent, const Op& op) {
 
 Result exec_link_fd(Agent& agent, const Op& op) {
   const std::string source = "self/fd/" + std::to_string(agent.fd(op.fd));
-  return outcome(linkat(agent.proc, source.c_str(), agent.at(op.dir), op.path.c_str(),
-                        AT_SYMLINK_FOLLOW));
+  return outcome(
+      linkat(agent.proc, source.c_str(), agent.at(op.dir), op.path.c_str(), AT_SYMLINK_FOLLOW));
 }
 
 Result exec_symlink(Agent& agent, const Op& op) {
@@ -51,8 +51,8 @@ Result exec_symlink(Agent& agent, const Op& op) {
 
 Result exec_readlink(Agent& agent, const Op& op) {
   std::string target(static_cast<std::size_t>(op.a), '\0');
-  Result result = outcome(
-      readlinkat(agent.at(op.dir), op.path.c_str(), target.data(), target.size()));
+  Result result =
+      outcome(readlinkat(agent.at(op.dir), op.path.c_str(), target.data(), target.size()));
   if (result.value >= 0) {
     target.resize(static_cast<std::size_t>(result.value));
     result.detail = " target=" + target;
@@ -70,8 +70,6 @@ Result exec_mknod(Agent& agent, const Op& op) {
                          makedev(1, static_cast<unsigned>(op.b))));
 }
 
-Result exec_umask(Agent&, const Op& op) {
-  return outcome(umask(static_cast<mode_t>(op.a)));
-}
+Result exec_umask(Agent&, const Op& op) { return outcome(umask(static_cast<mode_t>(op.a))); }
 
 }  // namespace passthroughfs::difftest

@@ -30,21 +30,29 @@ std::vector<AclEntry> acl(std::int64_t variant) {
   switch (variant % 7) {
     case 0: return {{kUserObj, 6, kNobody}, {kGroupObj, 4, kNobody}, {kOther, 0, kNobody}};
     case 1:
-      return {{kUserObj, 7, kNobody}, {kUser, 7, user},       {kGroupObj, 5, kNobody},
-              {kMask, 7, kNobody},    {kOther, 5, kNobody}};
+      return {{kUserObj, 7, kNobody},
+              {kUser, 7, user},
+              {kGroupObj, 5, kNobody},
+              {kMask, 7, kNobody},
+              {kOther, 5, kNobody}};
     case 2:
-      return {{kUserObj, 7, kNobody}, {kGroupObj, 5, kNobody}, {kGroup, 7, group},
-              {kMask, 5, kNobody},    {kOther, 0, kNobody}};
+      return {{kUserObj, 7, kNobody},
+              {kGroupObj, 5, kNobody},
+              {kGroup, 7, group},
+              {kMask, 5, kNobody},
+              {kOther, 0, kNobody}};
     case 3:  // the mask takes away what the entry gives
-      return {{kUserObj, 7, kNobody}, {kUser, 7, user},    {kGroupObj, 7, kNobody},
-              {kMask, 0, kNobody},    {kOther, 7, kNobody}};
+      return {{kUserObj, 7, kNobody},
+              {kUser, 7, user},
+              {kGroupObj, 7, kNobody},
+              {kMask, 0, kNobody},
+              {kOther, 7, kNobody}};
     case 4:  // out of order: not a valid ACL
       return {{kOther, 7, kNobody}, {kUserObj, 7, kNobody}, {kGroupObj, 7, kNobody}};
-    case 5:
-      return {{kUserObj, 7, kNobody}, {kGroupObj, 7, kNobody}, {kOther, 7, kNobody}};
+    case 5: return {{kUserObj, 7, kNobody}, {kGroupObj, 7, kNobody}, {kOther, 7, kNobody}};
     default:  // a named user without a mask: not valid either
-      return {{kUserObj, 7, kNobody}, {kUser, 7, user}, {kGroupObj, 7, kNobody},
-              {kOther, 7, kNobody}};
+      return {
+          {kUserObj, 7, kNobody}, {kUser, 7, user}, {kGroupObj, 7, kNobody}, {kOther, 7, kNobody}};
   }
 }
 
@@ -93,22 +101,22 @@ Result exec_setxattr(Agent& agent, const Op& op) {
   if (op.kind == Kind::kFsetxattr) {
     return outcome(fsetxattr(agent.fd(op.fd), name, value.data(), value.size(), flags));
   }
-  return outcome((op.d != 0 ? lsetxattr : setxattr)(op.path.c_str(), name, value.data(),
-                                                    value.size(), flags));
+  return outcome(
+      (op.d != 0 ? lsetxattr : setxattr)(op.path.c_str(), name, value.data(), value.size(), flags));
 }
 
 Result exec_getxattr(Agent& agent, const Op& op) {
   const char* name = op.name.c_str();
   const std::size_t size = std::min(static_cast<std::size_t>(op.a), kBufferSize);
-  Result result = outcome(
-      op.kind == Kind::kFgetxattr
-          ? fgetxattr(agent.fd(op.fd), name, agent.buffer, size)
-          : (op.d != 0 ? lgetxattr : getxattr)(op.path.c_str(), name, agent.buffer, size));
+  Result result =
+      outcome(op.kind == Kind::kFgetxattr
+                  ? fgetxattr(agent.fd(op.fd), name, agent.buffer, size)
+                  : (op.d != 0 ? lgetxattr : getxattr)(op.path.c_str(), name, agent.buffer, size));
   if (result.value > 0 && size > 0) {
     char text[40];
     (void)std::snprintf(text, sizeof text, " value=%016llx",
-                        static_cast<unsigned long long>(hash_bytes(
-                            agent.buffer, static_cast<std::size_t>(result.value))));
+                        static_cast<unsigned long long>(
+                            hash_bytes(agent.buffer, static_cast<std::size_t>(result.value))));
     result.detail = text;
   }
   return result;
@@ -116,10 +124,10 @@ Result exec_getxattr(Agent& agent, const Op& op) {
 
 Result exec_listxattr(Agent& agent, const Op& op) {
   const std::size_t size = std::min(static_cast<std::size_t>(op.a), kBufferSize);
-  Result result = outcome(
-      op.kind == Kind::kFlistxattr
-          ? flistxattr(agent.fd(op.fd), agent.buffer, size)
-          : (op.d != 0 ? llistxattr : listxattr)(op.path.c_str(), agent.buffer, size));
+  Result result =
+      outcome(op.kind == Kind::kFlistxattr
+                  ? flistxattr(agent.fd(op.fd), agent.buffer, size)
+                  : (op.d != 0 ? llistxattr : listxattr)(op.path.c_str(), agent.buffer, size));
   if (result.value <= 0 || size == 0) return result;
   std::vector<std::string> names;
   const char* end = agent.buffer + result.value;

@@ -12,15 +12,15 @@ namespace passthroughfs::difftest {
 
 enum class Fault : std::uint8_t {
   kNone,
-  kDropAppend,     // open forgets O_APPEND
-  kDropTrunc,      // open forgets O_TRUNC
-  kWrongErrno,     // rmdir of a directory with entries says EEXIST
-  kLostChmod,      // fchmod does nothing
-  kPathStat,       // fstat after unlink says ENOENT
-  kTornWrite,      // a write of more than a page loses its last byte, and says nothing
-  kUmask,          // mkdir ignores the umask
-  kLostXattr,      // setxattr with a value over 64 bytes stores nothing
-  kFrozenTimes,    // a write does not move the times
+  kDropAppend,   // open forgets O_APPEND
+  kDropTrunc,    // open forgets O_TRUNC
+  kWrongErrno,   // rmdir of a directory with entries says EEXIST
+  kLostChmod,    // fchmod does nothing
+  kPathStat,     // fstat after unlink says ENOENT
+  kTornWrite,    // a write of more than a page loses its last byte, and says nothing
+  kUmask,        // mkdir ignores the umask
+  kLostXattr,    // setxattr with a value over 64 bytes stores nothing
+  kFrozenTimes,  // a write does not move the times
 };
 
 struct FaultName {

@@ -26,11 +26,11 @@ struct Flag {
 
 // Names that stand for several bits come before names for single ones.
 constexpr Flag kOpenFlags[] = {
-    {O_TMPFILE, "O_TMPFILE"},     {O_SYNC, "O_SYNC"},         {O_RDWR, "O_RDWR"},
-    {O_WRONLY, "O_WRONLY"},       {O_CREAT, "O_CREAT"},       {O_EXCL, "O_EXCL"},
-    {O_TRUNC, "O_TRUNC"},         {O_APPEND, "O_APPEND"},     {O_NONBLOCK, "O_NONBLOCK"},
-    {O_DSYNC, "O_DSYNC"},         {O_DIRECT, "O_DIRECT"},     {O_DIRECTORY, "O_DIRECTORY"},
-    {O_NOFOLLOW, "O_NOFOLLOW"},   {O_NOATIME, "O_NOATIME"},   {O_PATH, "O_PATH"},
+    {O_TMPFILE, "O_TMPFILE"},   {O_SYNC, "O_SYNC"},       {O_RDWR, "O_RDWR"},
+    {O_WRONLY, "O_WRONLY"},     {O_CREAT, "O_CREAT"},     {O_EXCL, "O_EXCL"},
+    {O_TRUNC, "O_TRUNC"},       {O_APPEND, "O_APPEND"},   {O_NONBLOCK, "O_NONBLOCK"},
+    {O_DSYNC, "O_DSYNC"},       {O_DIRECT, "O_DIRECT"},   {O_DIRECTORY, "O_DIRECTORY"},
+    {O_NOFOLLOW, "O_NOFOLLOW"}, {O_NOATIME, "O_NOATIME"}, {O_PATH, "O_PATH"},
     {O_CLOEXEC, "O_CLOEXEC"}};
 constexpr Flag kAtFlags[] = {{AT_SYMLINK_NOFOLLOW, "AT_SYMLINK_NOFOLLOW"},
                              {AT_EACCESS, "AT_EACCESS"},
@@ -47,8 +47,10 @@ constexpr Flag kFallocateModes[] = {
     {FALLOC_FL_COLLAPSE_RANGE, "COLLAPSE_RANGE"}, {FALLOC_FL_ZERO_RANGE, "ZERO_RANGE"},
     {FALLOC_FL_INSERT_RANGE, "INSERT_RANGE"},     {FALLOC_FL_UNSHARE_RANGE, "UNSHARE_RANGE"}};
 constexpr Flag kRenameFlags[] = {{1, "NOREPLACE"}, {2, "EXCHANGE"}, {4, "WHITEOUT"}};
-constexpr Flag kRwFlags[] = {{RWF_HIPRI, "RWF_HIPRI"},   {RWF_DSYNC, "RWF_DSYNC"},
-                             {RWF_SYNC, "RWF_SYNC"},     {RWF_NOWAIT, "RWF_NOWAIT"},
+constexpr Flag kRwFlags[] = {{RWF_HIPRI, "RWF_HIPRI"},
+                             {RWF_DSYNC, "RWF_DSYNC"},
+                             {RWF_SYNC, "RWF_SYNC"},
+                             {RWF_NOWAIT, "RWF_NOWAIT"},
                              {RWF_APPEND, "RWF_APPEND"}};
 constexpr Flag kAdvices[] = {{POSIX_FADV_RANDOM, "RANDOM"},
                              {POSIX_FADV_SEQUENTIAL, "SEQUENTIAL"},
@@ -69,9 +71,8 @@ constexpr Flag kXattrFlags[] = {{XATTR_CREATE, "XATTR_CREATE"}, {XATTR_REPLACE, 
 constexpr Flag kInodeFlags[] = {{FS_IMMUTABLE_FL, "IMMUTABLE"}, {FS_APPEND_FL, "APPEND"},
                                 {FS_NODUMP_FL, "NODUMP"},       {FS_NOATIME_FL, "NOATIME"},
                                 {FS_SYNC_FL, "SYNC"},           {FS_DIRSYNC_FL, "DIRSYNC"}};
-constexpr Flag kFileTypes[] = {{S_IFIFO, "S_IFIFO"}, {S_IFSOCK, "S_IFSOCK"},
-                               {S_IFCHR, "S_IFCHR"}, {S_IFBLK, "S_IFBLK"},
-                               {S_IFREG, "S_IFREG"}, {S_IFDIR, "S_IFDIR"}};
+constexpr Flag kFileTypes[] = {{S_IFIFO, "S_IFIFO"}, {S_IFSOCK, "S_IFSOCK"}, {S_IFCHR, "S_IFCHR"},
+                               {S_IFBLK, "S_IFBLK"}, {S_IFREG, "S_IFREG"},   {S_IFDIR, "S_IFDIR"}};
 
 std::span<const Flag> names_of(Show show) {
   switch (show) {

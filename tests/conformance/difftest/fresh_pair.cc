@@ -69,8 +69,7 @@ FreshPair::FreshPair(const std::string& left, const std::string& right, bool in_
     : left_(left), right_(right), in_place_(in_place) {
   if (!in_place) {
     static int counter = 0;
-    const std::string name =
-        "/run" + std::to_string(getpid()) + "." + std::to_string(counter++);
+    const std::string name = "/run" + std::to_string(getpid()) + "." + std::to_string(counter++);
     left_ += name;
     right_ += name;
     if (mkdir(left_.c_str(), 0777) != 0) fail(left_);

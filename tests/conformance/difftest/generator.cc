@@ -19,42 +19,30 @@ struct Weight {
 };
 
 constexpr std::array kWeights{
-    Weight{Kind::kOpen, 110},        Weight{Kind::kClose, 35},
-    Weight{Kind::kDup, 8},           Weight{Kind::kSendFd, 6},
-    Weight{Kind::kRecvFd, 6},        Weight{Kind::kGetFl, 6},
-    Weight{Kind::kSetFl, 12},        Weight{Kind::kRead, 40},
-    Weight{Kind::kPread, 50},        Weight{Kind::kReadv, 12},
-    Weight{Kind::kWrite, 50},        Weight{Kind::kPwrite, 55},
-    Weight{Kind::kWritev, 12},       Weight{Kind::kPwritev2, 10},
-    Weight{Kind::kLseek, 30},        Weight{Kind::kFtruncate, 25},
-    Weight{Kind::kTruncate, 12},     Weight{Kind::kFallocate, 16},
-    Weight{Kind::kCopyRange, 12},    Weight{Kind::kSendfile, 8},
-    Weight{Kind::kFsync, 6},         Weight{Kind::kFdatasync, 4},
-    Weight{Kind::kFadvise, 5},       Weight{Kind::kFstat, 40},
-    Weight{Kind::kStat, 40},         Weight{Kind::kStatx, 10},
-    Weight{Kind::kFchmod, 14},       Weight{Kind::kChmod, 16},
-    Weight{Kind::kFchown, 8},        Weight{Kind::kChown, 10},
-    Weight{Kind::kFutimens, 8},      Weight{Kind::kUtimens, 10},
-    Weight{Kind::kAccess, 12},       Weight{Kind::kStatfs, 2},
-    Weight{Kind::kFstatfs, 2},       Weight{Kind::kSameFile, 14},
-    Weight{Kind::kGetFlags, 4},      Weight{Kind::kSetFlags, 3},
-    Weight{Kind::kMkdir, 22},        Weight{Kind::kRmdir, 12},
-    Weight{Kind::kUnlink, 30},       Weight{Kind::kLink, 16},
-    Weight{Kind::kLinkFd, 6},        Weight{Kind::kSymlink, 12},
-    Weight{Kind::kReadlink, 8},      Weight{Kind::kRename, 34},
-    Weight{Kind::kMknod, 7},         Weight{Kind::kUmask, 4},
-    Weight{Kind::kListdir, 10},      Weight{Kind::kGetdents, 8},
-    Weight{Kind::kSeekdir, 5},       Weight{Kind::kChdir, 6},
-    Weight{Kind::kFchdir, 3},        Weight{Kind::kGetcwd, 5},
-    Weight{Kind::kSetxattr, 16},     Weight{Kind::kFsetxattr, 10},
-    Weight{Kind::kGetxattr, 14},     Weight{Kind::kFgetxattr, 8},
-    Weight{Kind::kListxattr, 6},     Weight{Kind::kFlistxattr, 5},
-    Weight{Kind::kRemovexattr, 6},   Weight{Kind::kFremovexattr, 4},
-    Weight{Kind::kMmap, 12},         Weight{Kind::kStore, 20},
-    Weight{Kind::kLoad, 16},         Weight{Kind::kMsync, 6},
-    Weight{Kind::kMunmap, 8},        Weight{Kind::kSetLk, 16},
-    Weight{Kind::kGetLk, 8},         Weight{Kind::kOfdSetLk, 8},
-    Weight{Kind::kOfdGetLk, 4},      Weight{Kind::kFlock, 14},
+    Weight{Kind::kOpen, 110},      Weight{Kind::kClose, 35},       Weight{Kind::kDup, 8},
+    Weight{Kind::kSendFd, 6},      Weight{Kind::kRecvFd, 6},       Weight{Kind::kGetFl, 6},
+    Weight{Kind::kSetFl, 12},      Weight{Kind::kRead, 40},        Weight{Kind::kPread, 50},
+    Weight{Kind::kReadv, 12},      Weight{Kind::kWrite, 50},       Weight{Kind::kPwrite, 55},
+    Weight{Kind::kWritev, 12},     Weight{Kind::kPwritev2, 10},    Weight{Kind::kLseek, 30},
+    Weight{Kind::kFtruncate, 25},  Weight{Kind::kTruncate, 12},    Weight{Kind::kFallocate, 16},
+    Weight{Kind::kCopyRange, 12},  Weight{Kind::kSendfile, 8},     Weight{Kind::kFsync, 6},
+    Weight{Kind::kFdatasync, 4},   Weight{Kind::kFadvise, 5},      Weight{Kind::kFstat, 40},
+    Weight{Kind::kStat, 40},       Weight{Kind::kStatx, 10},       Weight{Kind::kFchmod, 14},
+    Weight{Kind::kChmod, 16},      Weight{Kind::kFchown, 8},       Weight{Kind::kChown, 10},
+    Weight{Kind::kFutimens, 8},    Weight{Kind::kUtimens, 10},     Weight{Kind::kAccess, 12},
+    Weight{Kind::kStatfs, 2},      Weight{Kind::kFstatfs, 2},      Weight{Kind::kSameFile, 14},
+    Weight{Kind::kGetFlags, 4},    Weight{Kind::kSetFlags, 3},     Weight{Kind::kMkdir, 22},
+    Weight{Kind::kRmdir, 12},      Weight{Kind::kUnlink, 30},      Weight{Kind::kLink, 16},
+    Weight{Kind::kLinkFd, 6},      Weight{Kind::kSymlink, 12},     Weight{Kind::kReadlink, 8},
+    Weight{Kind::kRename, 34},     Weight{Kind::kMknod, 7},        Weight{Kind::kUmask, 4},
+    Weight{Kind::kListdir, 10},    Weight{Kind::kGetdents, 8},     Weight{Kind::kSeekdir, 5},
+    Weight{Kind::kChdir, 6},       Weight{Kind::kFchdir, 3},       Weight{Kind::kGetcwd, 5},
+    Weight{Kind::kSetxattr, 16},   Weight{Kind::kFsetxattr, 10},   Weight{Kind::kGetxattr, 14},
+    Weight{Kind::kFgetxattr, 8},   Weight{Kind::kListxattr, 6},    Weight{Kind::kFlistxattr, 5},
+    Weight{Kind::kRemovexattr, 6}, Weight{Kind::kFremovexattr, 4}, Weight{Kind::kMmap, 12},
+    Weight{Kind::kStore, 20},      Weight{Kind::kLoad, 16},        Weight{Kind::kMsync, 6},
+    Weight{Kind::kMunmap, 8},      Weight{Kind::kSetLk, 16},       Weight{Kind::kGetLk, 8},
+    Weight{Kind::kOfdSetLk, 8},    Weight{Kind::kOfdGetLk, 4},     Weight{Kind::kFlock, 14},
     Weight{Kind::kSnapshot, 1},
 };
 
@@ -178,10 +166,14 @@ std::string Generator::some_file() {
 std::string Generator::some_path() {
   const std::uint64_t sort = random_.below(100);
   std::string path;
-  if (sort < 50) path = world_.file(random_);
-  else if (sort < 70) path = world_.directory(random_);
-  else if (sort < 80) path = world_.link(random_);
-  else if (sort < 86) path = world_.other(random_);
+  if (sort < 50)
+    path = world_.file(random_);
+  else if (sort < 70)
+    path = world_.directory(random_);
+  else if (sort < 80)
+    path = world_.link(random_);
+  else if (sort < 86)
+    path = world_.other(random_);
   return path.empty() ? new_path() : path;
 }
 
@@ -228,8 +220,8 @@ Generator::Place Generator::place(const Op& op, const std::string& absolute) {
 }
 
 std::int64_t Generator::length() {
-  static constexpr std::array<std::int64_t, 12> kSmall{1, 2, 7, 10, 100, 511, 512, 513, 1000, 1024,
-                                                       2048, 3000};
+  static constexpr std::array<std::int64_t, 12> kSmall{1,   2,   7,    10,   100,  511,
+                                                       512, 513, 1000, 1024, 2048, 3000};
   static constexpr std::array<std::int64_t, 9> kPages{4095, 4096, 4097,  5000, 8191,
                                                       8192, 8193, 12288, 16384};
   static constexpr std::array<std::int64_t, 8> kLarge{32768,  65535,  65536,  65537,
@@ -245,8 +237,8 @@ std::int64_t Generator::length() {
 }
 
 std::int64_t Generator::offset() {
-  static constexpr std::array<std::int64_t, 6> kFar{(1ll << 31) - 1, 1ll << 31, (1ll << 32) + 4095,
-                                                    1ll << 33, (1ll << 40) + 1, 1ll << 62};
+  static constexpr std::array<std::int64_t, 6> kFar{
+      (1ll << 31) - 1, 1ll << 31, (1ll << 32) + 4095, 1ll << 33, (1ll << 40) + 1, 1ll << 62};
   const std::uint64_t sort = random_.below(1000);
   if (sort < 250) return 0;
   if (sort < 252) return -1;
@@ -255,9 +247,9 @@ std::int64_t Generator::offset() {
 }
 
 std::int64_t Generator::mode() {
-  static constexpr std::array<std::int64_t, 20> kModes{
-      0644, 0755, 0660, 0600, 0444, 0400,  0222,  0111,  0000,  0640,
-      0770, 0700, 0622, 0711, 0100, 04755, 02755, 06777, 01777, 02770};
+  static constexpr std::array<std::int64_t, 20> kModes{0644, 0755,  0660,  0600,  0444,  0400, 0222,
+                                                       0111, 0000,  0640,  0770,  0700,  0622, 0711,
+                                                       0100, 04755, 02755, 06777, 01777, 02770};
   if (random_.percent(70)) return random_.pick({0777, 0777, 0666, 06777, 02777});
   return random_.pick(kModes);
 }

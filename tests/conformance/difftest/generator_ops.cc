@@ -83,9 +83,7 @@ bool Generator::fill_data(Op& op) {
     case Kind::kWrite:
     case Kind::kPwrite:
     case Kind::kWritev:
-    case Kind::kPwritev2:
-      op.b = static_cast<std::int64_t>(random_.below(9));
-      [[fallthrough]];
+    case Kind::kPwritev2: op.b = static_cast<std::int64_t>(random_.below(9)); [[fallthrough]];
     case Kind::kRead:
     case Kind::kPread:
     case Kind::kReadv:
@@ -105,8 +103,10 @@ bool Generator::fill_data(Op& op) {
     case Kind::kFtruncate:
     case Kind::kTruncate:
       op.a = offset();
-      if (op.kind == Kind::kFtruncate) op.fd = open_file(op, true);
-      else op.path = from_path(op, random_.percent(90) ? some_file() : some_path());
+      if (op.kind == Kind::kFtruncate)
+        op.fd = open_file(op, true);
+      else
+        op.path = from_path(op, random_.percent(90) ? some_file() : some_path());
       return true;
     case Kind::kFallocate:
       op.fd = open_file(op, true);
@@ -187,8 +187,10 @@ bool Generator::fill_attributes(Op& op) {
       op.a = static_cast<std::int64_t>(random_.below(9));
       op.b = static_cast<std::int64_t>(random_.below(9));
       if (random_.percent(25)) op.a = op.b = 0;
-      if (op.kind == Kind::kFutimens) op.fd = open_any(op);
-      else aim_or_empty(op.c);
+      if (op.kind == Kind::kFutimens)
+        op.fd = open_any(op);
+      else
+        aim_or_empty(op.c);
       return true;
     case Kind::kAccess:
       aim(some_path());
@@ -346,18 +348,18 @@ bool Generator::fill_map(Op& op) {
       op.fd = open_file(op, true);
       op.b = random_.pick({1, 4096, 4097, 8192, 16384, 65536});
       op.c = random_.one_in(40) ? 1 : random_.pick({0, 0, 0, 4096, 8192});
-      op.d = random_.pick({(MAP_SHARED << 8) | PROT_READ | PROT_WRITE,
-                           (MAP_SHARED << 8) | PROT_READ | PROT_WRITE, (MAP_SHARED << 8) | PROT_READ,
-                           (MAP_PRIVATE << 8) | PROT_READ | PROT_WRITE});
+      op.d = random_.pick(
+          {(MAP_SHARED << 8) | PROT_READ | PROT_WRITE, (MAP_SHARED << 8) | PROT_READ | PROT_WRITE,
+           (MAP_SHARED << 8) | PROT_READ, (MAP_PRIVATE << 8) | PROT_READ | PROT_WRITE});
       return true;
-    case Kind::kStore:
-      op.d = static_cast<std::int64_t>(random_.below(9));
-      [[fallthrough]];
+    case Kind::kStore: op.d = static_cast<std::int64_t>(random_.below(9)); [[fallthrough]];
     case Kind::kLoad:
       op.b = random_.pick({1, 10, 100, 4096, 5000, 16384});
       op.c = random_.pick({0, 0, 1, 100, 4090, 4096, 8191});
       return true;
-    case Kind::kMsync: op.b = random_.pick({MS_SYNC, MS_SYNC, MS_ASYNC, MS_INVALIDATE}); return true;
+    case Kind::kMsync:
+      op.b = random_.pick({MS_SYNC, MS_SYNC, MS_ASYNC, MS_INVALIDATE});
+      return true;
     default: return true;
   }
 }

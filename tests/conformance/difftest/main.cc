@@ -28,12 +28,12 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 bool is_tmpfs(const std::string& dir) {
-  struct statfs st{};
+  struct statfs st {};
   return statfs(dir.c_str(), &st) == 0 && st.f_type == TMPFS_MAGIC;
 }
 
 bool no_atime(const std::string& dir) {
-  struct statvfs st{};
+  struct statvfs st {};
   return statvfs(dir.c_str(), &st) == 0 && (st.f_flag & ST_NOATIME) != 0;
 }
 
@@ -123,7 +123,7 @@ void write_report(const std::string& path, std::uint64_t seed, std::size_t steps
 int shrink_and_print(const Options& options, RunConfig config, std::vector<Op> ops,
                      const Difference& first) {
   config.in_place = false;
-  config.patient = is_about_times(first.what);
+  config.patient = config.patient || is_about_times(first.what);
   if (config.patient) {
     // Each look at times costs a wait, so first without those that the difference does not need.
     std::vector<Op> fewer = ops;
@@ -171,6 +171,8 @@ int run(const Options& options) {
   config.exact_blocks = is_tmpfs(options.left);
   config.compare_atime = no_atime(options.left);
   config.fault = options.fault;
+  config.patient = options.patient;
+  config.profile = options.profile;
   if (options.users && !config.users) {
     std::fputs("difftest: --users needs root\n", stderr);
     return 2;
@@ -193,10 +195,10 @@ int run(const Options& options) {
     (void)std::fflush(stdout);
     Tallies tallies{};
     const auto begin = Clock::now();
-    found = run_random(config,
-                       {.seed = seed, .agents = config.agents, .root = config.confine,
-                        .confined = config.confine},
-                       options.steps, ops, tallies);
+    found = run_random(
+        config,
+        {.seed = seed, .agents = config.agents, .root = config.confine, .confined = config.confine},
+        options.steps, ops, tallies);
     const std::chrono::duration<double> took = Clock::now() - begin;
     std::printf("%zu calls on each side in %.1f s (%.0f per second)\n", ops.size(), took.count(),
                 static_cast<double>(ops.size()) / took.count());

@@ -48,8 +48,7 @@ constexpr ArgSpec kStatArgs[] = {kAt, kPath, {F::kA, "flags", S::kAtFlags}};
 constexpr ArgSpec kFchmodArgs[] = {kSlot, {F::kA, "mode", S::kOctal}};
 constexpr ArgSpec kChmodArgs[] = {
     kAt, kPath, {F::kA, "mode", S::kOctal}, {F::kB, "flags", S::kAtFlags}};
-constexpr ArgSpec kFchownArgs[] = {
-    kSlot, {F::kA, "uid", S::kNumber}, {F::kB, "gid", S::kNumber}};
+constexpr ArgSpec kFchownArgs[] = {kSlot, {F::kA, "uid", S::kNumber}, {F::kB, "gid", S::kNumber}};
 constexpr ArgSpec kChownArgs[] = {kAt,
                                   kPath,
                                   {F::kA, "uid", S::kNumber},
@@ -80,26 +79,29 @@ constexpr ArgSpec kGetdentsArgs[] = {kSlot, {F::kA, "size", S::kNumber}};
 constexpr ArgSpec kSeekdirArgs[] = {kSlot, {F::kA, "after", S::kNumber}};
 constexpr ArgSpec kXattrName{F::kName, "name", S::kText};
 constexpr ArgSpec kNofollow{F::kD, "nofollow", S::kNumber};
-constexpr ArgSpec kSetxattrArgs[] = {kPath, kXattrName, kLength, {F::kB, "pattern", S::kNumber},
-                                     {F::kC, "flags", S::kXattrFlags}, kNofollow};
-constexpr ArgSpec kFsetxattrArgs[] = {kSlot, kXattrName, kLength, {F::kB, "pattern", S::kNumber},
-                                      {F::kC, "flags", S::kXattrFlags}};
+constexpr ArgSpec kSetxattrArgs[] = {
+    kPath,    kXattrName, kLength, {F::kB, "pattern", S::kNumber}, {F::kC, "flags", S::kXattrFlags},
+    kNofollow};
+constexpr ArgSpec kFsetxattrArgs[] = {
+    kSlot, kXattrName, kLength, {F::kB, "pattern", S::kNumber}, {F::kC, "flags", S::kXattrFlags}};
 constexpr ArgSpec kGetxattrArgs[] = {kPath, kXattrName, {F::kA, "size", S::kNumber}, kNofollow};
 constexpr ArgSpec kFgetxattrArgs[] = {kSlot, kXattrName, {F::kA, "size", S::kNumber}};
 constexpr ArgSpec kListxattrArgs[] = {kPath, {F::kA, "size", S::kNumber}, kNofollow};
 constexpr ArgSpec kFlistxattrArgs[] = {kSlot, {F::kA, "size", S::kNumber}};
 constexpr ArgSpec kRemovexattrArgs[] = {kPath, kXattrName, kNofollow};
 constexpr ArgSpec kFremovexattrArgs[] = {kSlot, kXattrName};
-constexpr ArgSpec kMmapArgs[] = {kSlot, kMap, {F::kB, "length", S::kNumber}, kOffset,
-                                 {F::kD, "flags", S::kMapFlags}};
+constexpr ArgSpec kMmapArgs[] = {
+    kSlot, kMap, {F::kB, "length", S::kNumber}, kOffset, {F::kD, "flags", S::kMapFlags}};
 constexpr ArgSpec kStoreArgs[] = {
     kMap, {F::kB, "length", S::kNumber}, kOffset, {F::kD, "pattern", S::kNumber}};
 constexpr ArgSpec kLoadArgs[] = {kMap, {F::kB, "length", S::kNumber}, kOffset};
 constexpr ArgSpec kMsyncArgs[] = {kMap, {F::kB, "flags", S::kMsyncFlags}};
 constexpr ArgSpec kMapArgs[] = {kMap};
-constexpr ArgSpec kLockArgs[] = {
-    kSlot, {F::kA, "type", S::kLockType}, {F::kB, "start", S::kNumber},
-    {F::kC, "length", S::kNumber}, {F::kD, "whence", S::kWhence}};
+constexpr ArgSpec kLockArgs[] = {kSlot,
+                                 {F::kA, "type", S::kLockType},
+                                 {F::kB, "start", S::kNumber},
+                                 {F::kC, "length", S::kNumber},
+                                 {F::kD, "whence", S::kWhence}};
 constexpr ArgSpec kFlockArgs[] = {kSlot, {F::kA, "op", S::kFlockOp}};
 
 constexpr std::array<KindSpec, kKinds> kSpecs{{
@@ -267,9 +269,7 @@ const ArgSpec* find_arg(const KindSpec& kind, std::string_view name) {
 
 }  // namespace
 
-const KindSpec& spec(Kind kind) {
-  return kSpecs[static_cast<std::size_t>(kind)];
-}
+const KindSpec& spec(Kind kind) { return kSpecs[static_cast<std::size_t>(kind)]; }
 
 std::int64_t get_number(const Op& op, Field field) {
   switch (field) {

@@ -6,6 +6,7 @@
 #include <charconv>
 #include <cstdio>
 #include <cstring>
+#include <string_view>
 
 #include "compare.h"
 
@@ -26,33 +27,55 @@ constexpr char kHelp[] =
     "  --save FILE        write the failing sequence, shrunk, to FILE\n"
     "  --shrink yes|no    make the failing sequence as short as possible (yes)\n"
     "  --shrink-seconds N give up making it shorter after N seconds (60)\n"
-    "  --attempts N       for what differs by chance: a sequence is good when it was good N times (1)\n"
+    "  --attempts N       for what differs by chance: a sequence is good when it was good N times "
+    "(1)\n"
     "  --users            as root: one process per user instead of one as the caller\n"
     "  --in-place         use the directories themselves, which are empty, not new ones in them\n"
+    "  --patient          wait before looks at times until a change must show in them (slow)\n"
+    "  --profile P        what the mount can keep: exact, passthrough (kernel passthrough), "
+    "stateless\n"
     "  --report FILE      write how often each call was made and worked\n"
     "  --inject-fault F   the right side makes this mistake, to test the test:\n"
     "                    ";
 
-enum Key { kLeft = 1, kRight, kSeed, kSteps, kOpsFile, kSave, kShrink, kShrinkSeconds, kAttempts, kUsersKey,
-           kInPlace, kReport, kInject, kExceptionList, kHelpKey };
+enum Key {
+  kLeft = 1,
+  kRight,
+  kSeed,
+  kSteps,
+  kOpsFile,
+  kSave,
+  kShrink,
+  kShrinkSeconds,
+  kAttempts,
+  kUsersKey,
+  kInPlace,
+  kPatientKey,
+  kProfile,
+  kReport,
+  kInject,
+  kExceptionList,
+  kHelpKey
+};
 
-constexpr option kOptions[] = {
-    {"left", required_argument, nullptr, kLeft},
-    {"right", required_argument, nullptr, kRight},
-    {"seed", required_argument, nullptr, kSeed},
-    {"steps", required_argument, nullptr, kSteps},
-    {"ops-file", required_argument, nullptr, kOpsFile},
-    {"save", required_argument, nullptr, kSave},
-    {"shrink", required_argument, nullptr, kShrink},
-    {"shrink-seconds", required_argument, nullptr, kShrinkSeconds},
-    {"attempts", required_argument, nullptr, kAttempts},
-    {"users", no_argument, nullptr, kUsersKey},
-    {"in-place", no_argument, nullptr, kInPlace},
-    {"report", required_argument, nullptr, kReport},
-    {"inject-fault", required_argument, nullptr, kInject},
-    {"exceptions", no_argument, nullptr, kExceptionList},
-    {"help", no_argument, nullptr, kHelpKey},
-    {nullptr, 0, nullptr, 0}};
+constexpr option kOptions[] = {{"left", required_argument, nullptr, kLeft},
+                               {"right", required_argument, nullptr, kRight},
+                               {"seed", required_argument, nullptr, kSeed},
+                               {"steps", required_argument, nullptr, kSteps},
+                               {"ops-file", required_argument, nullptr, kOpsFile},
+                               {"save", required_argument, nullptr, kSave},
+                               {"shrink", required_argument, nullptr, kShrink},
+                               {"shrink-seconds", required_argument, nullptr, kShrinkSeconds},
+                               {"attempts", required_argument, nullptr, kAttempts},
+                               {"users", no_argument, nullptr, kUsersKey},
+                               {"in-place", no_argument, nullptr, kInPlace},
+                               {"patient", no_argument, nullptr, kPatientKey},
+                               {"profile", required_argument, nullptr, kProfile},
+                               {"report", required_argument, nullptr, kReport},
+                               {"inject-fault", required_argument, nullptr, kInject},
+                               {"exceptions", no_argument, nullptr, kExceptionList},
+                               {"help", no_argument, nullptr, kHelpKey},
+                               {nullptr, 0, nullptr, 0}};
 
 bool number(const char* text, std::uint64_t& to) {
   const char* end = text + std::strlen(text);
@@ -77,7 +100,8 @@ std::optional<Options> parse_options(int argc, char** argv, int& status) {
   std::uint64_t value = 0;
   status = 2;
   for (int key = 0; (key = getopt_long(argc, argv, "", kOptions, nullptr)) != -1;) {
-    const bool wants_number = key == kSeed || key == kSteps || key == kShrinkSeconds || key == kAttempts;
+    const bool wants_number =
+        key == kSeed || key == kSteps || key == kShrinkSeconds || key == kAttempts;
     if (wants_number && !number(optarg, value)) {
       std::fprintf(stderr, "difftest: '%s' is not a number\n", optarg);
       return std::nullopt;
@@ -94,6 +118,18 @@ std::optional<Options> parse_options(int argc, char** argv, int& status) {
       case kAttempts: options.attempts = static_cast<int>(value); break;
       case kUsersKey: options.users = true; break;
       case kInPlace: options.in_place = true; break;
+      case kPatientKey: options.patient = true; break;
+      case kProfile: {
+        const std::string_view name = optarg;
+        if (name != "exact" && name != "passthrough" && name != "stateless") {
+          std::fprintf(stderr, "difftest: there is no profile '%s'\n", optarg);
+          return std::nullopt;
+        }
+        options.profile = name == "exact"         ? Profile::kExact
+                          : name == "passthrough" ? Profile::kPassthrough
+                                                  : Profile::kStateless;
+        break;
+      }
       case kReport: options.report = optarg; break;
       case kInject: {
         const auto fault = fault_of_name(optarg);

@@ -19,6 +19,7 @@ SideConfig side_config(const RunConfig& config, const std::string& base, Fault f
           .users = config.users,
           .confine = config.confine,
           .fault = fault,
+          .profile = config.profile,
           .patient = config.patient,
           .exact_blocks = config.exact_blocks,
           .compare_atime = config.compare_atime};
@@ -30,9 +31,7 @@ bool is_about_locks(Kind kind) {
          kind == Kind::kOfdGetLk || kind == Kind::kFlock;
 }
 
-Op final_look() {
-  return Op{.kind = Kind::kSnapshot, .agent = 0};
-}
+Op final_look() { return Op{.kind = Kind::kSnapshot, .agent = 0}; }
 
 }  // namespace
 

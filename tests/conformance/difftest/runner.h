@@ -24,6 +24,7 @@ struct RunConfig {
   int agents = 1;
   bool users = false;
   bool confine = false;
+  Profile profile = Profile::kExact;
   bool patient = false;
   bool exact_blocks = false;
   bool compare_atime = false;
@@ -49,8 +50,8 @@ class Pair {
  public:
   explicit Pair(const RunConfig& config);
 
-  // Makes calls of one agent on both sides, at the same time. `lefts` are the left results up to the
-  // first difference, whose step counts from the start of `batch`.
+  // Makes calls of one agent on both sides, at the same time. `lefts` are the left results up to
+  // the first difference, whose step counts from the start of `batch`.
   std::optional<Difference> step(std::span<const Op> batch, std::vector<Result>& lefts);
 
  private:

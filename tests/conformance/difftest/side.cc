@@ -74,7 +74,7 @@ void close_others(const std::vector<int>& keep) {
   prepare_agent(agent);
   check(chdir(config.base.c_str()), config.base.c_str());
   if (config.confine) check(chroot("."), "chroot");
-  struct stat root{};
+  struct stat root {};
   check(stat(".", &root), "stat");
   agent.root_dev = root.st_dev;
   umask(agent.number == 0 ? 022 : 0);
@@ -87,8 +87,8 @@ void close_others(const std::vector<int>& keep) {
 }  // namespace
 
 Side::Side(const SideConfig& config) {
-  void* shared = mmap(nullptr, sizeof(SideBoard), PROT_READ | PROT_WRITE,
-                      MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  void* shared =
+      mmap(nullptr, sizeof(SideBoard), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   if (shared == MAP_FAILED) fail("mmap");
   board_ = new (shared) SideBoard;
 
@@ -111,6 +111,7 @@ Side::Side(const SideConfig& config) {
       agent.number = number;
       agent.board = board_;
       agent.fault = config.fault;
+      agent.profile = config.profile;
       agent.patient = config.patient;
       agent.exact_blocks = config.exact_blocks;
       agent.compare_atime = config.compare_atime;
@@ -157,8 +158,7 @@ bool Side::send(int agent, std::span<const Op> ops) {
 }
 
 bool Side::receive(int agent, std::vector<Result>& results) {
-  if (!receive_message(processes_[static_cast<std::size_t>(agent)].channel, buffer_,
-                       kPatienceMs)) {
+  if (!receive_message(processes_[static_cast<std::size_t>(agent)].channel, buffer_, kPatienceMs)) {
     return false;
   }
   results = decode_results(buffer_);

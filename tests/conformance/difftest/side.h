@@ -22,6 +22,7 @@ struct SideConfig {
   bool users = false;
   bool confine = false;
   Fault fault = Fault::kNone;
+  Profile profile = Profile::kExact;
   bool patient = false;
   bool exact_blocks = false;
   bool compare_atime = false;

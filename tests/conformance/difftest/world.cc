@@ -63,9 +63,8 @@ std::vector<World::Known> World::below(const std::string& directory) const {
   collect(links_, false);
   collect(others_, false);
   collect(directories_, true);
-  std::stable_sort(known.begin(), known.end(), [](const Known& x, const Known& y) {
-    return x.path.size() > y.path.size();
-  });
+  std::stable_sort(known.begin(), known.end(),
+                   [](const Known& x, const Known& y) { return x.path.size() > y.path.size(); });
   return known;
 }
 

@@ -119,10 +119,8 @@ class TinyServer {
         return;
       }
       case Opcode::forget:
-      case Opcode::batch_forget:
-        return incoming.reply.none();
-      default:
-        (void)incoming.reply.error(Err(ENOSYS));
+      case Opcode::batch_forget: return incoming.reply.none();
+      default: (void)incoming.reply.error(Err(ENOSYS));
     }
   }
 

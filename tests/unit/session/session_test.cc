@@ -174,8 +174,8 @@ TEST_F(Session, InterruptEndsALockWait) {
   start();
   const std::uint64_t node = look_up("a");
   const std::uint64_t fh = open(node, O_RDWR);
-  ASSERT_EQ(kernel_.call(requests::lock(wire::Opcode::setlk, node, posix_lock(fh, 1, F_WRLCK))).error,
-            0);
+  ASSERT_EQ(
+      kernel_.call(requests::lock(wire::Opcode::setlk, node, posix_lock(fh, 1, F_WRLCK))).error, 0);
   for (int i = 0; i < 200; ++i) {
     const std::uint64_t waiter =
         kernel_.send(requests::lock(wire::Opcode::setlkw, node, posix_lock(fh, 2, F_WRLCK)));
@@ -254,8 +254,8 @@ TEST_F(Session, UnmountWithParkedLocksAndOpenHandlesEndsCleanly) {
   start();
   const std::uint64_t node = look_up("a");
   const std::uint64_t fh = open(node, O_RDWR);
-  ASSERT_EQ(kernel_.call(requests::lock(wire::Opcode::setlk, node, posix_lock(fh, 1, F_WRLCK))).error,
-            0);
+  ASSERT_EQ(
+      kernel_.call(requests::lock(wire::Opcode::setlk, node, posix_lock(fh, 1, F_WRLCK))).error, 0);
   (void)kernel_.send(requests::lock(wire::Opcode::setlkw, node, posix_lock(fh, 2, F_WRLCK)));
   while (session_->stats().lock_waiters < 1) std::this_thread::yield();
   kernel_.unmount();

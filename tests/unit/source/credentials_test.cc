@@ -62,8 +62,8 @@ void set_capabilities(std::uint64_t effective, std::uint64_t permitted) {
   __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
   std::array<__user_cap_data_struct, 2> data{};
   data[0] = {static_cast<std::uint32_t>(effective), static_cast<std::uint32_t>(permitted), 0};
-  data[1] = {static_cast<std::uint32_t>(effective >> 32), static_cast<std::uint32_t>(permitted >> 32),
-             0};
+  data[1] = {static_cast<std::uint32_t>(effective >> 32),
+             static_cast<std::uint32_t>(permitted >> 32), 0};
   ASSERT_EQ(::syscall(SYS_capset, &header, data.data()), 0);
 }
 
@@ -152,15 +152,15 @@ class CredentialsTest : public ::testing::Test {
 TEST_F(CredentialsTest, WhatIsCreatedBelongsToTheCaller) {
   const Caller alice = caller_of(kAlice);
   EXPECT_TRUE(as_caller(alice, [&] { return create("file"); }).has_value());
-  EXPECT_TRUE(
-      as_caller(alice, [&] { return check_void(::mkdir(path("directory").c_str(), 0755)); })
-          .has_value());
-  EXPECT_TRUE(
-      as_caller(alice, [&] { return check_void(::symlink("x", path("link").c_str())); })
-          .has_value());
-  EXPECT_TRUE(
-      as_caller(alice, [&] { return check_void(::mkfifo(path("fifo").c_str(), 0600)); })
-          .has_value());
+  EXPECT_TRUE(as_caller(alice, [&] {
+                return check_void(::mkdir(path("directory").c_str(), 0755));
+              }).has_value());
+  EXPECT_TRUE(as_caller(alice, [&] {
+                return check_void(::symlink("x", path("link").c_str()));
+              }).has_value());
+  EXPECT_TRUE(as_caller(alice, [&] {
+                return check_void(::mkfifo(path("fifo").c_str(), 0600));
+              }).has_value());
   for (const char* name : {"file", "directory", "link", "fifo"}) {
     EXPECT_EQ(stat(name).st_uid, kAlice.uid) << name;
     EXPECT_EQ(stat(name).st_gid, kAlice.gid) << name;
@@ -221,7 +221,8 @@ TEST_F(CredentialsTest, ANonMemberCannotMakeASetGroupIdFileOfADirectorysGroup) {
   EXPECT_EQ(stat("shared/file").st_mode & 07777, 0775U);
 }
 
-// --- Rights from /proc ----------------------------------------------------------------------------
+// --- Rights from /proc
+// ----------------------------------------------------------------------------
 
 TEST_F(CredentialsTest, AllGroupsOfTheCallerAreTriedWhenItIsRefused) {
   make_directory("shared", kOther, 0770);
@@ -351,8 +352,7 @@ TEST_F(CredentialsTest, AProcessNameCannotForgeRights) {
 // In a user namespace of one's own one has all capabilities, over nothing of the daemon's.
 TEST_F(CredentialsTest, CapabilitiesOfAnotherUserNamespaceDoNotCount) {
   const Client client(kAlice, [] { (void)::unshare(CLONE_NEWUSER); });
-  const std::string status =
-      test::read_file("/proc/" + std::to_string(client.pid()) + "/status");
+  const std::string status = test::read_file("/proc/" + std::to_string(client.pid()) + "/status");
   if (status.find("CapEff:\t0000000000000000") != std::string::npos) {
     GTEST_SKIP() << "users may not make user namespaces here";
   }
@@ -390,15 +390,16 @@ TEST_F(CredentialsTest, GroupsOfAProcessWithOtherIdsAreNotTheCallers) {
   EXPECT_EQ(refused.error(), EACCES);
 }
 
-// --- Set-id bits ------------------------------------------------------------------------------------
+// --- Set-id bits
+// ------------------------------------------------------------------------------------
 
 TEST_F(CredentialsTest, AWriteByTheCallerTakesSetIdBitsAway) {
   make_owned("program", kAlice.uid, kAlice.gid, 06777);
   const UniqueFd fd(::open(path("program").c_str(), O_WRONLY | O_CLOEXEC));
   EXPECT_EQ(::write(fd.get(), "x", 1), 1);
   EXPECT_EQ(stat("program").st_mode & 07777, 06777U) << "root has CAP_FSETID";
-  EXPECT_TRUE(as_caller(caller_of(kBob), [&] { return check(::write(fd.get(), "x", 1)); })
-                  .has_value());
+  EXPECT_TRUE(
+      as_caller(caller_of(kBob), [&] { return check(::write(fd.get(), "x", 1)); }).has_value());
   EXPECT_EQ(stat("program").st_mode & 07777, 0777U);
 }
 
@@ -460,7 +461,8 @@ TEST_F(CredentialsTest, WithoutFsetidNestsInAnIdentity) {
   EXPECT_TRUE(Now::read().has(CAP_FSETID));
 }
 
-// --- The scope itself -------------------------------------------------------------------------------
+// --- The scope itself
+// -------------------------------------------------------------------------------
 
 TEST_F(CredentialsTest, TheIdentityIsWholeInsideTheScope) {
   const std::array<std::uint32_t, 2> groups{kGroup, kOther};
@@ -590,7 +592,8 @@ TEST_F(CredentialsTest, OnlyRootsRequestsMayUseReserves) {
   EXPECT_TRUE(daemon.join());
 }
 
-// --- Umask ------------------------------------------------------------------------------------------
+// --- Umask
+// ------------------------------------------------------------------------------------------
 
 TEST_F(CredentialsTest, EachThreadHasAUmaskOfItsOwn) {
   std::atomic<int> stage{0};

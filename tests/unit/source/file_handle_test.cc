@@ -21,7 +21,8 @@ using test::TempTree;
 class FileHandleTest : public ::testing::TestWithParam<TempTree::Medium> {
  protected:
   FileHandleTest()
-      : tree_(GetParam()), mount_(::open(tree_.path().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)) {}
+      : tree_(GetParam()),
+        mount_(::open(tree_.path().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)) {}
   void SetUp() override {
     PFS_NEEDS_ROOT();
     auto handle = FileHandle::of(mount_.borrow());

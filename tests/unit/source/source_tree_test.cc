@@ -24,7 +24,9 @@ class SourceTreeTest : public ::testing::Test {
     EXPECT_TRUE(source.has_value()) << message;
     return std::move(*source);
   }
-  [[nodiscard]] std::string path(const std::string& name) const { return tree_ / ("source/" + name); }
+  [[nodiscard]] std::string path(const std::string& name) const {
+    return tree_ / ("source/" + name);
+  }
   void make_file(const std::string& name, const std::string& content = "") const {
     UniqueFd fd(::open(path(name).c_str(), O_CREAT | O_WRONLY | O_CLOEXEC, 0644));
     EXPECT_EQ(::write(fd.get(), content.data(), content.size()),

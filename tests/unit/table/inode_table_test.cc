@@ -73,7 +73,8 @@ TEST(InodeTableTest, ANumberOfNoNodeIsStale) {
   TableTree tree;
   tree.make_files(1);
   const NodeId node = tree.node("file0");
-  for (const NodeId wrong : std::initializer_list<NodeId>{0, node + 1, node + (1ULL << 32), ~0ULL}) {
+  for (const NodeId wrong :
+       std::initializer_list<NodeId>{0, node + 1, node + (1ULL << 32), ~0ULL}) {
     auto got = tree.inodes().get(wrong);
     ASSERT_FALSE(got.has_value()) << wrong;
     EXPECT_EQ(got.error(), ESTALE);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A few seconds of everything at once on few files, with hardly any descriptors. The sanitizers look
-// for races and lifetimes; here the counts are checked. $PFS_STRESS_SECONDS makes it longer.
+// A few seconds of everything at once on few files, with hardly any descriptors. The sanitizers
+// look for races and lifetimes; here the counts are checked. $PFS_STRESS_SECONDS makes it longer.
 #include <gtest/gtest.h>
 
 #include <atomic>
@@ -38,21 +38,14 @@ class Client {
     switch (pick(10)) {
       case 0:
       case 1:
-      case 2:
-        return look_up();
-      case 3:
-        return forget();
+      case 2: return look_up();
+      case 3: return forget();
       case 4:
-      case 5:
-        return get();
-      case 6:
-        return open();
-      case 7:
-        return use_handle();
-      case 8:
-        return release();
-      default:
-        return disturb();
+      case 5: return get();
+      case 6: return open();
+      case 7: return use_handle();
+      case 8: return release();
+      default: return disturb();
     }
   }
 
@@ -95,9 +88,9 @@ class Client {
 
   void look_up() {
     const std::string name = TableTree::file(static_cast<int>(pick(static_cast<unsigned>(files_))));
-    UniqueFd fd = own(::openat(tree_.source().root().get(), name.c_str(),
-                               O_PATH | O_NOFOLLOW | O_CLOEXEC))
-                      .value();
+    UniqueFd fd =
+        own(::openat(tree_.source().root().get(), name.c_str(), O_PATH | O_NOFOLLOW | O_CLOEXEC))
+            .value();
     const struct statx st = sys::stat_at(fd.borrow()).value();
     auto inode = tree_.inodes().lookup(
         std::move(fd), {device_number(st.stx_dev_major, st.stx_dev_minor), st.stx_ino}, S_IFREG);
@@ -128,8 +121,7 @@ class Client {
     auto inode = tree_.inodes().get(file.node);
     if (!inode) return fail("open: " + inode.error().to_string());
     HandleTable::Opened opened;
-    opened.fd = UniqueFd(
-        ::open(sys::ProcFdPath(inode->fd()).c_str(), O_RDONLY | O_CLOEXEC));
+    opened.fd = UniqueFd(::open(sys::ProcFdPath(inode->fd()).c_str(), O_RDONLY | O_CLOEXEC));
     auto fh = handles_.add(*inode, std::move(opened));
     if (!fh) return fail("add: " + fh.error().to_string());
     open_.push_back({file, *fh});
@@ -155,18 +147,11 @@ class Client {
   }
   void disturb() {
     switch (pick(4)) {
-      case 0:
-        (void)tree_.inodes().relieve();
-        return;
-      case 1:
-        (void)tree_.inodes().get((random_() & 0xffffffff) << 32 | pick(100));
-        return;
-      case 2:
-        handles_.for_each([](std::uint64_t, const HandleRef&) {});
-        return;
+      case 0: (void)tree_.inodes().relieve(); return;
+      case 1: (void)tree_.inodes().get((random_() & 0xffffffff) << 32 | pick(100)); return;
+      case 2: handles_.for_each([](std::uint64_t, const HandleRef&) {}); return;
       default: {
-        const Known file =
-            owed_.empty() ? Known{InodeTable::kRoot, 0} : owed_[pick(owed_.size())];
+        const Known file = owed_.empty() ? Known{InodeTable::kRoot, 0} : owed_[pick(owed_.size())];
         auto found = tree_.inodes().find({tree_.source().root_device(), file.ino});
         if (file.ino != 0 && !found) fail("find: " + found.error().to_string());
         if (found) check(*found, file.ino, "find");
@@ -184,14 +169,15 @@ class Client {
 };
 
 class StressTest : public ::testing::TestWithParam<std::tuple<int, TempTree::Medium>> {};
-INSTANTIATE_TEST_SUITE_P(
-    Threads, StressTest,
-    ::testing::Combine(::testing::Values(4, 8),
-                       ::testing::Values(TempTree::Medium::kDisk, TempTree::Medium::kMemory)),
-    [](const auto& row) {
-      return std::to_string(std::get<0>(row.param)) +
-             (std::get<1>(row.param) == TempTree::Medium::kDisk ? "OnDisk" : "InMemory");
-    });
+INSTANTIATE_TEST_SUITE_P(Threads, StressTest,
+                         ::testing::Combine(::testing::Values(4, 8),
+                                            ::testing::Values(TempTree::Medium::kDisk,
+                                                              TempTree::Medium::kMemory)),
+                         [](const auto& row) {
+                           return std::to_string(std::get<0>(row.param)) +
+                                  (std::get<1>(row.param) == TempTree::Medium::kDisk ? "OnDisk"
+                                                                                     : "InMemory");
+                         });
 
 TEST_P(StressTest, CountsAndDescriptorsComeBack) {
   const auto [threads, medium] = GetParam();
@@ -260,9 +246,7 @@ TEST_P(StressTest, NodesNeverChangeTheirFile) {
       while (std::chrono::steady_clock::now() < deadline) {
         const std::string name = TableTree::file(static_cast<int>(random() % kFiles));
         switch (random() % 4) {
-          case 0:
-            (void)::unlink(tree.path(name).c_str());
-            break;
+          case 0: (void)::unlink(tree.path(name).c_str()); break;
           case 1:
             UniqueFd(::open(tree.path(name).c_str(), O_CREAT | O_WRONLY | O_CLOEXEC, 0644)).reset();
             break;
@@ -278,7 +262,8 @@ TEST_P(StressTest, NodesNeverChangeTheirFile) {
               if (!(inode.error() == ENFILE)) wrong.fetch_add(1);
               break;
             }
-            known.push_back({inode->id(), st->stx_ino, st->stx_btime.tv_sec, st->stx_btime.tv_nsec});
+            known.push_back(
+                {inode->id(), st->stx_ino, st->stx_btime.tv_sec, st->stx_btime.tv_nsec});
             auto now = sys::stat_at(inode->fd(), "", STATX_BASIC_STATS | STATX_BTIME);
             if (!now || !born(*now, known.back())) wrong.fetch_add(1);
             break;

@@ -27,7 +27,8 @@ std::size_t open_descriptors();
 // reserve of 64.
 inline constexpr std::uint64_t kTinyLimit = 80;
 
-// An inode table over a fresh directory, without a kernel: what a mount would do is called directly.
+// An inode table over a fresh directory, without a kernel: what a mount would do is called
+// directly.
 class TableTree {
  public:
   explicit TableTree(std::uint64_t descriptor_limit = 4096,
@@ -52,7 +53,8 @@ class TableTree {
   static std::uint64_t ino_of(const InodeRef& inode);
   std::uint64_t ino_of(const std::string& name) const;
 
-  // Whether descriptors can be replaced by file handles here: root, and a file system that has them.
+  // Whether descriptors can be replaced by file handles here: root, and a file system that has
+  // them.
   [[nodiscard]] bool can_evict();
   // Looks up files of its own until `inode` has given up its descriptor. False when it does not.
   bool evict(NodeId id);
@@ -66,7 +68,7 @@ class TableTree {
 
 }  // namespace passthroughfs::test
 
-#define PFS_NEEDS_HANDLES_OF(table)                                        \
-  if (!(table).can_evict()) {                                              \
+#define PFS_NEEDS_HANDLES_OF(table)                                                  \
+  if (!(table).can_evict()) {                                                        \
     GTEST_SKIP() << "needs CAP_DAC_READ_SEARCH and a file system with file handles"; \
   }
