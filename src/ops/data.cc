@@ -19,13 +19,27 @@ BorrowedFd data_fd(OpContext& context, const OpenFile& file, std::uint32_t flags
   Handle& handle = *file.handle();
   int direct = handle.direct_fd.load(std::memory_order_acquire);
   if (direct >= 0) return BorrowedFd(direct);
-  auto made = context.state.source.reopen(file.fd(),
-                                          (static_cast<int>(handle.flags) & O_ACCMODE) | O_DIRECT);
+  auto made = context.state.source.reopen(
+      file.fd(), (static_cast<int>(handle.flags) & O_ACCMODE) | O_DIRECT |
+                     (handle.append_fd.load(std::memory_order_relaxed) != 0 ? O_APPEND : 0));
   if (!made) return file.fd();  // the source has none; through its page cache the data is the same
   if (handle.direct_fd.compare_exchange_strong(direct, made->get(), std::memory_order_acq_rel)) {
     return BorrowedFd(made->release());
   }
   return BorrowedFd(direct);
+}
+
+// A write at a position through descriptors that append by themselves, because the file was
+// append-only when it was opened. EPERM: it still is.
+Result<void> stop_appending(Handle& handle) noexcept {
+  for (const int fd : {handle.fd.load(std::memory_order_acquire),
+                       handle.direct_fd.load(std::memory_order_acquire)}) {
+    if (fd < 0) continue;
+    const int flags = ::fcntl(fd, F_GETFL);
+    if (flags < 0 || ::fcntl(fd, F_SETFL, flags & ~O_APPEND) != 0) return Errno::last();
+  }
+  handle.append_fd.store(0, std::memory_order_relaxed);
+  return ok();
 }
 
 Result<std::size_t> read_some(BorrowedFd fd, MutableByteSpan into, std::uint64_t offset,
@@ -109,6 +123,10 @@ Result<wire::WriteOut> write(OpContext& context, const wire::WriteRequest& reque
       context, request.fh, O_WRONLY | static_cast<int>(flags & (O_DIRECT | O_APPEND))));
   const BorrowedFd fd = data_fd(context, file, flags);
   const bool append = (flags & O_APPEND) != 0;
+  if (const HandleRef& handle = file.handle();
+      !append && handle && handle->append_fd.load(std::memory_order_relaxed) != 0) {
+    TRY(stop_appending(*handle));
+  }
   int how = 0;
   if (append) how |= RWF_APPEND;
   if ((flags & O_SYNC) == O_SYNC) {

@@ -23,13 +23,6 @@ int source_flags(std::uint32_t flags) noexcept {
   return (static_cast<int>(flags) & kKeptFlags) | O_CLOEXEC;
 }
 
-// A description of the same file that bypasses the page cache, as the client asked. The source may
-// refuse O_DIRECT, and natively that is where open fails.
-Result<UniqueFd> open_direct(MountState& state, BorrowedFd fd, std::uint32_t flags) noexcept {
-  if ((flags & O_DIRECT) == 0) return UniqueFd();
-  return state.source.reopen(fd, (static_cast<int>(flags) & O_ACCMODE) | O_DIRECT);
-}
-
 // An open that no program asked for. (Or a 32-bit program without large files, whose rights the
 // kernel has checked too.)
 bool for_ioctl(std::uint32_t flags) noexcept {
@@ -40,6 +33,15 @@ struct SourceFile {
   UniqueFd fd;
   bool append = false;
 };
+
+// A description of the same file that bypasses the page cache, as the client asked. The source may
+// refuse O_DIRECT, and natively that is where open fails.
+Result<UniqueFd> open_direct(MountState& state, const SourceFile& file,
+                             std::uint32_t flags) noexcept {
+  if ((flags & O_DIRECT) == 0) return UniqueFd();
+  return state.source.reopen(file.fd.borrow(), (static_cast<int>(flags) & O_ACCMODE) | O_DIRECT |
+                                                   (file.append ? O_APPEND : 0));
+}
 
 // Runs an open with and, where the source insists (append-only files), without O_APPEND stripped.
 template <typename Open>
@@ -139,7 +141,7 @@ Result<OpenReply> open(OpContext& context, const wire::OpenRequest& request) {
     return as_caller(context.caller, open_as_asked);
   }();
   if (!file) return file.error();
-  UniqueFd direct = TRY(open_direct(context.state, file->fd.borrow(), request.flags));
+  UniqueFd direct = TRY(open_direct(context.state, *file, request.flags));
   return OpenReply{
       TRY(add_handle(context, inode, std::move(*file), std::move(direct), request.flags, use))};
 }
@@ -180,7 +182,7 @@ Result<CreateReply> create(OpContext& context, const wire::CreateRequest& reques
     }
     if (!entry) return entry.error();
     auto opened = [&]() -> Result<wire::OpenOut> {
-      UniqueFd direct = TRY(open_direct(context.state, file->fd.borrow(), request.flags));
+      UniqueFd direct = TRY(open_direct(context.state, *file, request.flags));
       BackingUse use(context.state, inode);
       return add_handle(context, inode, std::move(*file), std::move(direct), request.flags, use);
     }();
@@ -200,8 +202,6 @@ Result<CreateReply> create(OpContext& context, const wire::CreateRequest& reques
 }
 
 Result<CreateReply> tmpfile(OpContext& context, const wire::CreateRequest& request) {
-  // EOPNOTSUPP is what a file system without O_TMPFILE says; programs fall back to a named file.
-  if (context.state.config.handles == HandleMode::stateless) return Err(EOPNOTSUPP);
   const InodeRef parent = TRY(context.node());
   TRY(context.take_groups());
   set_thread_umask(request.umask);
@@ -216,8 +216,13 @@ Result<CreateReply> tmpfile(OpContext& context, const wire::CreateRequest& reque
   if (!file) return file.error();
   UniqueFd path = TRY(with_descriptors(
       context.state, [&] { return context.state.source.reopen(file->fd.borrow(), O_PATH); }));
-  UniqueFd direct = TRY(open_direct(context.state, file->fd.borrow(), request.flags));
   InodeRef inode;
+  if (context.state.config.handles == HandleMode::stateless) {
+    // There is no ENOSYS here that would make the kernel do it in two steps, as for CREATE. The node
+    // keeps the nameless file alive; no RELEASE with this fh is looked at.
+    return CreateReply{TRY(look_up(context.state, std::move(path), &inode)), wire::OpenOut{}};
+  }
+  UniqueFd direct = TRY(open_direct(context.state, *file, request.flags));
   wire::EntryOut entry = TRY(look_up(context.state, std::move(path), &inode));
   BackingUse use(context.state, inode);
   auto opened = add_handle(context, inode, std::move(*file), std::move(direct), request.flags, use);

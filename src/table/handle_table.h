@@ -28,7 +28,8 @@ struct alignas(64) Handle : SlotHead {
   std::uint32_t pid;         // thread that opened
   HandleKind kind;
   HandleIo io;
-  std::uint8_t append_fd;  // fd itself appends: an append-only file can be opened no other way
+  // fd itself has O_APPEND: an append-only file can be opened no other way
+  std::atomic<std::uint8_t> append_fd;
   std::uint8_t reserved;
   std::int64_t opened_sec;  // CLOCK_REALTIME
   std::uint32_t opened_nsec;

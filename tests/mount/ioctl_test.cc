@@ -120,6 +120,7 @@ TEST_P(IoctlTest, AppendOnlyFilesOnlyGrow) {
     const UniqueFd fd(t.ok("append", open(path.c_str(), O_WRONLY | O_APPEND | O_CLOEXEC)));
     t.num("write", write(fd.get(), " and more", 9));
     t.num("ftruncate", ftruncate(fd.get(), 3));
+    t.num("O_DIRECT", try_open(path, O_RDWR | O_APPEND | O_DIRECT));
     // Natively EPERM. For FUSE the kernel does not know that the file is append-only, so what it
     // then sends must not overwrite anything either.
     (void)fcntl(fd.get(), F_SETFL, 0);
@@ -132,6 +133,10 @@ TEST_P(IoctlTest, AppendOnlyFilesOnlyGrow) {
     t.num("utimes", utimensat(AT_FDCWD, path.c_str(), nullptr, 0));
     t.note("content", std::string_view(read_file(path)).substr(0, 16));
     t.num("SETFLAGS", set_flags(path, 0));
+    // Kernel passthrough keeps the O_APPEND of the open (docs/semantics.md).
+    if (mount().has_option("io=daemon")) t.num("F_SETFL", fcntl(fd.get(), F_SETFL, 0));
+    t.num("pwrite", pwrite(fd.get(), "X", 1, 0));
+    t.note("content without the flag", std::string_view(read_file(path)).substr(0, 16));
     t.num("unlink", unlink(path.c_str()));
   });
 }

@@ -24,16 +24,14 @@ class RightsTest : public MountTest {
   void SetUp() override {
     PFS_NEEDS_ROOT();
     MountTest::SetUp();
-    tmpfile_ = !mount().has_option("handles=stateless");
   }
-  bool tmpfile_ = true;
 };
 
 constexpr gid_t kTeam = 50010;
 const Identity kMember{kBob.uid, kBob.gid, {50098, kTeam, 50099}};
 
-// One of everything that can be made. handles=stateless has no temporary files.
-void make_everything(Trace& t, const std::string& d, bool tmpfile) {
+// One of everything that can be made.
+void make_everything(Trace& t, const std::string& d) {
   t.num("create", try_open(d + "/file", O_WRONLY | O_CREAT | O_EXCL, 0666));
   t.num("mkdir", mkdir((d + "/dir").c_str(), 0777));
   t.num("mkdir setgid", mkdir((d + "/sdir").c_str(), 03777));
@@ -43,7 +41,7 @@ void make_everything(Trace& t, const std::string& d, bool tmpfile) {
   t.num("regular", mknod((d + "/regular").c_str(), S_IFREG | 0666, 0));
   t.num("device", mknod((d + "/device").c_str(), S_IFCHR | 0666, makedev(1, 3)));
   t.num("suid create", try_open(d + "/suid", O_WRONLY | O_CREAT | O_EXCL, 06775));
-  if (tmpfile) {
+  {
     const UniqueFd fd(t.ok("tmpfile", open(d.c_str(), O_RDWR | O_TMPFILE | O_CLOEXEC, 02775)));
     t.num("link it", linkat(AT_FDCWD, ("/proc/self/fd/" + std::to_string(fd.get())).c_str(),
                             AT_FDCWD, (d + "/tmpfile").c_str(), AT_SYMLINK_FOLLOW));
@@ -70,7 +68,7 @@ TEST_F(RightsTest, WhatIsMadeBelongsToItsMaker) {
           ASSERT_EQ(chmod(d.c_str(), mode), 0);
           run_as(who, trace, [&](Trace& t) {
             umask(mask);
-            make_everything(t, d, tmpfile_);
+            make_everything(t, d);
           });
           describe_everything(trace, d);
         }
@@ -99,7 +97,7 @@ TEST_F(RightsTest, SupplementaryGroupsOpenGroupDirectories) {
     ASSERT_EQ(chown((d + "/shared").c_str(), kAlice.uid, kTeam), 0);
     ASSERT_EQ(chmod((d + "/shared").c_str(), 0660), 0);
     run_as(kMember, trace, [&](Trace& t) {
-      make_everything(t, d, tmpfile_);
+      make_everything(t, d);
       t.num("chmod own", chmod((d + "/file").c_str(), 02770));
       t.num("chmod own dir", chmod((d + "/dir").c_str(), 02770));
       t.num("chown to the group", chown((d + "/regular").c_str(), -1, kTeam));
@@ -132,7 +130,7 @@ TEST_F(RightsTest, ManySupplementaryGroups) {
     make_dir(d);
     ASSERT_EQ(chown(d.c_str(), 0, kTeam), 0);
     ASSERT_EQ(chmod(d.c_str(), 0770), 0);
-    run_as(who, trace, [&](Trace& t) { make_everything(t, d, tmpfile_); });
+    run_as(who, trace, [&](Trace& t) { make_everything(t, d); });
     describe_everything(trace, d);
   });
 }

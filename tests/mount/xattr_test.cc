@@ -318,7 +318,6 @@ TEST_F(AclTest, NamedUsersAndGroupsAreHonoured) {
 
 TEST_F(AclTest, DefaultAclDecidesInsteadOfTheUmask) {
   PFS_NEEDS_ROOT();
-  const bool tmpfile = !mount().has_option("handles=stateless");
   const Trace native = same([&](Trace& trace, const std::string& dir) {
     for (const bool with_acl : {true, false}) {
       for (const mode_t mask : {0U, 077U, 027U}) {
@@ -334,7 +333,7 @@ TEST_F(AclTest, DefaultAclDecidesInsteadOfTheUmask) {
           t.num("mkdir", mkdir((d + "/d").c_str(), 0777));
           t.num("mknod", mkfifo((d + "/fifo").c_str(), 0666));
           t.num("symlink", symlink("f", (d + "/s").c_str()));
-          if (tmpfile) {
+          {
             const UniqueFd fd(open(d.c_str(), O_RDWR | O_TMPFILE | O_CLOEXEC, 0666));
             t.num("tmpfile", linkat(AT_FDCWD, ("/proc/self/fd/" + std::to_string(fd.get())).c_str(),
                                     AT_FDCWD, (d + "/t").c_str(), AT_SYMLINK_FOLLOW));

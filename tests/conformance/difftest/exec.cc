@@ -187,11 +187,16 @@ SideBoard::Known* SideBoard::find(ino_t ino) {
   return nullptr;
 }
 
-SideBoard::Known* SideBoard::find_or_add(ino_t ino) {
-  if (Known* found = find(ino)) return found;
-  if (known_count == known.size()) return nullptr;
-  known[known_count] = Known{.ino = ino};
-  return &known[known_count++];
+SideBoard::Known* remember(Agent& agent, int fd) {
+  SideBoard& board = *agent.board;
+  struct stat st {};
+  if (fstat(fd, &st) != 0) return nullptr;
+  if (SideBoard::Known* found = board.find(st.st_ino)) return found;
+  if (board.known_count == board.known.size()) return nullptr;
+  const std::string link = "self/fd/" + std::to_string(fd);
+  (void)openat(agent.proc, link.c_str(), O_PATH | O_CLOEXEC);  // open until the process ends
+  board.known[board.known_count] = {.ino = st.st_ino};
+  return &board.known[board.known_count++];
 }
 
 int Agent::at(int dir) const { return dir < 0 ? AT_FDCWD : fd(dir); }

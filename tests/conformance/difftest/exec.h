@@ -53,7 +53,6 @@ struct SideBoard {
   std::uint32_t epoch = 0;
 
   Known* find(ino_t ino);
-  Known* find_or_add(ino_t ino);  // null when the board is full
 };
 
 struct Slot {
@@ -122,6 +121,10 @@ inline bool same_time(const timespec& x, const timespec& y) {
 // Whether a change made from now on must get other times: file systems stamp with a clock that
 // ticks every few milliseconds. A patient agent waits until it is so.
 bool settled(const Agent& agent, const struct stat& st);
+// The board's entry for the file behind `fd`, made if there is none; null when the board is full. From
+// then on the agent holds the file, so that no other one gets its inode number: on a disk that is a
+// matter of chance, and the two sides would know different things.
+SideBoard::Known* remember(Agent& agent, int fd);
 // " mapped" when attributes of this inode may lag behind stores through a mapping.
 void add_mapped(const Agent& agent, ino_t ino, std::string& detail);
 

@@ -31,9 +31,12 @@ bool uncertain_seek(const Agent& agent, int fd, const Op& op) {
   return known != nullptr && (known->ever_mapped || (known->preallocated && !agent.exact_blocks));
 }
 
-// The position is the kernel's on both sides, yet it shows where an append ended.
+// The position is the kernel's on both sides, yet it shows where an append ended. (At the end of a
+// directory the kernel's FUSE leaves it behind the last entry, native file systems where they like.)
 void add_position(int fd, Result& result) {
   const int error = errno;
+  struct stat st {};
+  if (fstat(fd, &st) == 0 && S_ISDIR(st.st_mode)) return;
   result.detail += " pos=" + std::to_string(lseek(fd, 0, SEEK_CUR));
   errno = error;
 }
@@ -127,17 +130,14 @@ Result exec_truncate(Agent& agent, const Op& op) {
 Result exec_fallocate(Agent& agent, const Op& op) {
   // tmpfs has no ZERO_RANGE. The kernel's FUSE drops setuid before it knows that.
   if (agent.exact_blocks && (op.b & FALLOC_FL_ZERO_RANGE) != 0) return {.value = kNotMade};
-  struct stat st {};
-  if (fstat(agent.fd(op.fd), &st) == 0) {
-    if (SideBoard::Known* known = agent.board->find_or_add(st.st_ino)) known->preallocated = true;
-  }
+  if (SideBoard::Known* known = remember(agent, agent.fd(op.fd))) known->preallocated = true;
   return outcome(fallocate(agent.fd(op.fd), static_cast<int>(op.b), op.c, op.a));
 }
 
 Result exec_copy_range(Agent& agent, const Op& op) {
   loff_t from = op.b, to = op.c;
   const int in = agent.fd(op.fd), out = agent.fd(op.fd2);
-  if (direct_on_disk(agent, out)) return {.value = kNotMade};
+  if (direct_on_disk(agent, in) || direct_on_disk(agent, out)) return {.value = kNotMade};
   Result result = outcome(copy_file_range(in, op.b < 0 ? nullptr : &from, out,
                                           op.c < 0 ? nullptr : &to, length_of(op.a), 0));
   if (op.b < 0) add_position(in, result);

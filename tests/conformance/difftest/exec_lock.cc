@@ -17,11 +17,21 @@ std::string owner(const Agent& agent, pid_t pid) {
   return pid == -1 ? "-1" : pid == 0 ? "0" : "other";
 }
 
+// A lock of an open file that only a mapping keeps open; see exceptions().
+bool may_outlive_close(const Agent& agent, int fd) {
+  if (agent.profile != Profile::kPassthrough) return false;
+  struct stat st {};
+  if (fstat(fd, &st) != 0) return false;
+  const SideBoard::Known* known = agent.board->find(st.st_ino);
+  return known != nullptr && known->ever_mapped;
+}
+
 }  // namespace
 
 Result exec_lock(Agent& agent, const Op& op) {
   // A daemon cannot open an immutable file to lock it for writing.
   if (agent.board->locked) return {.value = kNotMade};
+  if (may_outlive_close(agent, agent.fd(op.fd))) return {.value = kNotMade};
   struct flock lock {};
   lock.l_type = static_cast<short>(op.a);
   lock.l_whence = static_cast<short>(op.d);
@@ -43,6 +53,7 @@ Result exec_lock(Agent& agent, const Op& op) {
 }
 
 Result exec_flock(Agent& agent, const Op& op) {
+  if (may_outlive_close(agent, agent.fd(op.fd))) return {.value = kNotMade};
   return outcome(flock(agent.fd(op.fd), static_cast<int>(op.a) | LOCK_NB));
 }
 

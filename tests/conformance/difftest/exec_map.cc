@@ -99,7 +99,7 @@ Result exec_mmap(Agent& agent, const Op& op) {
   struct stat st {};
   (void)fstat(map.file, &st);
   map.ino = st.st_ino;
-  if (SideBoard::Known* known = agent.board->find_or_add(st.st_ino)) {
+  if (SideBoard::Known* known = remember(agent, map.file)) {
     ++known->mappings;
     known->mapped = known->ever_mapped = true;
   }

@@ -249,7 +249,7 @@ bool Generator::fill_names(Op& op) {
       // Unconfined agents must not be led out of the tree.
       const std::size_t leaf = target.rfind('/') + 1;
       op.name = config_.confined && random_.percent(50) ? target : target.substr(leaf);
-      if (op.name.empty()) op.name = "a";
+      if (op.name.empty()) op.name.assign(1, 'a');
       if (random_.one_in(40)) op.name = std::string(config_.confined ? 4095 : 300, 's');
       aim(new_path());
       return true;

@@ -71,6 +71,11 @@ void close_others(const std::vector<int>& keep) {
   (void)std::signal(SIGXFSZ, SIG_IGN);
   const rlimit no_core{0, 0};
   (void)setrlimit(RLIMIT_CORE, &no_core);
+  rlimit files{};  // remember() holds some open
+  if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
+    files.rlim_cur = files.rlim_max;
+    (void)setrlimit(RLIMIT_NOFILE, &files);
+  }
   prepare_agent(agent);
   check(chdir(config.base.c_str()), config.base.c_str());
   if (config.confine) check(chroot("."), "chroot");

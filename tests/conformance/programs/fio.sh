@@ -18,4 +18,4 @@ fi
 run --name=small --rw=randwrite --bsrange=512-16k --blockalign=512 --size=8m --iodepth=8 --numjobs=2
 run --name=mixed --rw=randrw --bs=4k --size=8m --iodepth=16 --numjobs=2
 run --name=large --rw=write --bs=1m --size=32m --iodepth=4
-[ "$direct" = 1 ] || run --name=odd --rw=randwrite --bsrange=1-9000 --bs_unaligned --size=4m --iodepth=4
+[ "$direct" = 1 ] || run --name=odd --rw=randwrite --bsrange=100-9000 --bs_unaligned --size=4m --iodepth=4

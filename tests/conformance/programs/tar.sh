@@ -14,5 +14,7 @@ mkdir "$NATIVE/out"
 tar -C "$NATIVE/out" "${attributes[@]}" -xpf "$MNT/mount.tar"
 expect_same_tree "$NATIVE/tree" "$NATIVE/out/tree"
 # Over files that are there already, and while the directory is listed.
+# (Natively, too, tar then leaves a file without its setid bits.)
+tar -C "$NATIVE" "${attributes[@]}" --overwrite -xpf "$WORK/native.tar"
 tar -C "$MNT" "${attributes[@]}" --overwrite -xpf "$MNT/mount.tar"
-tar -C "$MNT" "${attributes[@]}" --compare -f "$MNT/mount.tar"
+expect_same_tree "$NATIVE/tree" "$MNT/tree"
