@@ -148,7 +148,8 @@ constexpr Exception kExceptions[] = {
     {"F_SETFL that clears O_APPEND or O_DIRECT, in kernel passthrough",
      "the kernel's own file on the source keeps the flags of the open; not done with that profile"},
     {"flock and OFD locks on a file that was mapped, in kernel passthrough",
-     "natively a mapping keeps the open file, and so its lock, beyond close; in passthrough it keeps "
+     "natively a mapping keeps the open file, and so its lock, beyond close; in passthrough it "
+     "keeps "
      "only the kernel's own file on the source; not made with that profile"},
     {"the position of a directory's descriptor at the end",
      "the kernel's FUSE leaves it behind the last entry, native file systems where they like"},
@@ -156,6 +157,8 @@ constexpr Exception kExceptions[] = {
      "natively EINVAL unless it is aligned; through the mount it is not made with O_DIRECT"},
     {"seekdir with handles=stateless",
      "the kernel then lists from its own cache, which a change of the directory reorders"},
+    {"O_TRUNC of a file that is empty, with handles=stateless",
+     "without OPEN it comes as truncate(path, 0), which leaves the times; not made"},
     {"RWF_NOWAIT", "the kernel's FUSE answers EOPNOTSUPP itself; not generated"},
 };
 

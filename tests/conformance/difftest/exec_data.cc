@@ -32,7 +32,8 @@ bool uncertain_seek(const Agent& agent, int fd, const Op& op) {
 }
 
 // The position is the kernel's on both sides, yet it shows where an append ended. (At the end of a
-// directory the kernel's FUSE leaves it behind the last entry, native file systems where they like.)
+// directory the kernel's FUSE leaves it behind the last entry, native file systems where they
+// like.)
 void add_position(int fd, Result& result) {
   const int error = errno;
   struct stat st {};

@@ -18,6 +18,12 @@ Result exec_open(Agent& agent, const Op& op) {
   flags |= O_NONBLOCK | O_CLOEXEC;
   if (agent.fault == Fault::kDropAppend) flags &= ~O_APPEND;
   if (agent.fault == Fault::kDropTrunc) flags &= ~O_TRUNC;
+  if (agent.profile == Profile::kStateless && (flags & O_TRUNC) != 0) {
+    struct stat st {};  // see exceptions()
+    if (fstatat(agent.at(op.dir), op.path.c_str(), &st, 0) == 0 && st.st_size == 0) {
+      flags &= ~O_TRUNC;
+    }
+  }
   const int fd = openat(agent.at(op.dir), op.path.c_str(), flags, static_cast<mode_t>(op.b));
   Result result = outcome(fd);
   if (fd >= 0) {
