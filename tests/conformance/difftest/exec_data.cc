@@ -42,6 +42,9 @@ void add_position(int fd, Result& result) {
   errno = error;
 }
 
+// Offsets above this, half of what ext4 can, are compared in memory only: see exceptions().
+constexpr std::int64_t kSeekable = std::int64_t{1} << 43;
+
 // Three parts of unequal size, the second possibly empty.
 int split(char* buffer, std::size_t length, std::array<iovec, 3>& parts) {
   const std::size_t first = length / 3;
@@ -63,6 +66,7 @@ bool direct_on_disk(const Agent& agent, int fd) {
 }  // namespace
 
 Result exec_read(Agent& agent, const Op& op) {
+  if (agent.board->locked && direct_on_disk(agent, agent.fd(op.fd))) return {.value = kNotMade};
   const int fd = agent.fd(op.fd);
   const std::size_t length = length_of(op.a);
   ssize_t got = -1;
@@ -87,6 +91,7 @@ Result exec_read(Agent& agent, const Op& op) {
 }
 
 Result exec_write(Agent& agent, const Op& op) {
+  if (agent.board->locked && direct_on_disk(agent, agent.fd(op.fd))) return {.value = kNotMade};
   const int fd = agent.fd(op.fd);
   if (direct_on_disk(agent, fd)) return {.value = kNotMade};
   std::size_t length = length_of(op.a);
@@ -119,6 +124,7 @@ Result exec_write(Agent& agent, const Op& op) {
 
 Result exec_lseek(Agent& agent, const Op& op) {
   const int fd = agent.fd(op.fd);
+  if (!agent.exact_blocks && op.a > kSeekable) return {.value = kNotMade};
   if (uncertain_seek(agent, fd, op)) return {.value = kNotMade};
   return outcome(lseek(fd, op.a, static_cast<int>(op.b)));
 }
@@ -157,6 +163,7 @@ Result exec_sendfile(Agent& agent, const Op& op) {
     return {.value = kNotMade};
   }
   const int in = agent.fd(op.fd), out = agent.fd(op.fd2);
+  if (!agent.exact_blocks && op.b > kSeekable) return {.value = kNotMade};
   if (direct_on_disk(agent, out)) return {.value = kNotMade};
   Result result = outcome(sendfile(out, in, op.b < 0 ? nullptr : &from, length_of(op.a)));
   add_position(in, result);

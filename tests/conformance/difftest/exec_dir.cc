@@ -100,8 +100,12 @@ Result exec_listdir(Agent& agent, const Op& op) {
 }
 
 Result exec_getdents(Agent& agent, const Op& op) {
-  // There the kernel lists from its own cache, which goes on differently after a change.
-  if (agent.profile == Profile::kStateless) (void)lseek(agent.fd(op.fd), 0, SEEK_SET);
+  // See exceptions(): a disk file system and the kernel's cache of a stateless mount remember
+  // entries.
+  if (!agent.exact_blocks || agent.profile == Profile::kStateless) {
+    if (op.a < 24) return {.value = kNotMade};
+    (void)lseek(agent.fd(op.fd), 0, SEEK_SET);
+  }
   std::vector<Entry> entries;
   Result result = outcome(read_entries(agent.fd(op.fd), static_cast<std::size_t>(op.a), entries));
   result.detail = list(entries);

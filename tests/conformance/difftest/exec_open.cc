@@ -101,7 +101,8 @@ Result exec_getfl(Agent& agent, const Op& op) {
 Result exec_setfl(Agent& agent, const Op& op) {
   const int fd = agent.fd(op.fd);
   int flags = static_cast<int>(op.a) | O_NONBLOCK;
-  if (agent.profile == Profile::kPassthrough) {
+  // See exceptions(): of kernel passthrough, and of files that were made append-only.
+  if (agent.profile == Profile::kPassthrough || agent.board->locked) {
     const int now = fcntl(fd, F_GETFL);
     if (now >= 0) flags |= now & (O_APPEND | O_DIRECT);
   }
