@@ -144,11 +144,17 @@ Result<ByteSpan> readdir(OpContext& context, const wire::ReadRequest& request) {
 Result<DirentPlusReply> readdirplus(OpContext& context, const wire::ReadRequest& request) {
   Directory directory = TRY(directory_of(context, request.fh));
   wire::DirentWriter writer(room(context, request));
+  ListingHabits& habits = context.state.habits;
+  const bool attributes = habits.wants_attributes(context.request.header.pid, directory.inode.id(),
+                                                  request.offset == 0);
+  std::uint32_t bare = 0;
   TRY(list(context, directory, request.offset, [&](const sys::RawDirent& raw, std::uint64_t ino) {
     // Room first: a lookup that does not fit would have to be taken back.
     if (!writer.fits(std::strlen(raw.name), true)) return false;
     wire::EntryOut entry{};  // nodeid 0: the name alone
     if (!is_dot_or_dotdot(raw.name)) {
+      ++bare;
+      if (!attributes) return writer.add_plus(entry, ino, raw.off, raw.type, raw.name);
       auto found = look_up(context.state, directory.inode, raw.name);
       // Gone meanwhile, or not to be had: its name is still part of the listing.
       if (found) {
@@ -158,6 +164,7 @@ Result<DirentPlusReply> readdirplus(OpContext& context, const wire::ReadRequest&
     }
     return writer.add_plus(entry, ino, raw.off, raw.type, raw.name);
   }));
+  if (!attributes) habits.listed_bare(directory.inode.id(), bare);
   return DirentPlusReply{writer.written()};
 }
 

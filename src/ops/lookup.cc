@@ -32,6 +32,7 @@ Result<EntryReply> lookup(OpContext& context, const wire::LookupRequest& request
     return EntryReply{absent};
   }
   if (!entry) return entry.error();
+  context.state.habits.looked_up(parent.id());
   return EntryReply{*entry};
 }
 

@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "ops/backing.h"
+#include "ops/listing_habits.h"
 #include "ops/options.h"
 #include "source/source_tree.h"
 #include "table/fd_budget.h"
@@ -49,6 +50,7 @@ struct MountState {
   LockTable locks;
   Backings backings;
   Validity validity;
+  ListingHabits habits;
   Invalidations* invalidations = nullptr;
 
   // The device that this mount itself shows, so that it is recognised when met inside the source.

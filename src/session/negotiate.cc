@@ -16,8 +16,9 @@ constexpr std::uint64_t kWanted =
     dont_mask |
     // Pages go when a refreshed mtime or size shows that the file changed behind the mount.
     auto_inval_data |
-    // The first listing brings attributes along, later ones only if they are looked at.
-    do_readdirplus | readdirplus_auto | parallel_dirops |
+    // Every listing may bring attributes along; which do, ops/listing_habits.h says. (The kernel's own
+    // guess, readdirplus_auto, asks for attributes at every start and for names in what follows.)
+    do_readdirplus | parallel_dirops |
     // Set-id bits: one check per file instead of one per write; what it asks of us is in
     // ops/attr.cc and as_modifier().
     handle_killpriv_v2 | setxattr_ext | create_supp_group |

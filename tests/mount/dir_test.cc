@@ -13,6 +13,7 @@
 #include <memory>
 #include <mutex>
 #include <set>
+#include <sstream>
 #include <thread>
 #include <vector>
 
@@ -57,6 +58,60 @@ void fill(const std::string& path, int count) {
         open((path + "/" + numbered(i)).c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644));
     ASSERT_TRUE(fd.valid());
   }
+}
+
+// How often the daemon was asked for `operation` until now.
+std::uint64_t requests(const Mount& mount, const std::string& at, std::string_view operation) {
+  std::istringstream lines(mount.command({"stats", at}).out);
+  for (std::string line; std::getline(lines, line);) {
+    std::istringstream words(line);
+    std::string name;
+    std::uint64_t count = 0;
+    if (words >> name >> count && name == operation) return count;
+  }
+  return 0;
+}
+
+// Small directories, so that one listing is one request.
+void make_directories(const std::string& path, int count, int files) {
+  for (int i = 0; i < count; ++i) {
+    const std::string dir = path + "/" + std::to_string(i);
+    ASSERT_EQ(mkdir(dir.c_str(), 0755), 0);
+    fill(dir, files);
+  }
+}
+
+TEST_F(DirTest, WhoLooksAtWhatItListsIsGivenTheAttributesWithTheList) {
+  if (mount().has_option("handles=stateless")) GTEST_SKIP() << "the kernel's own guess";
+  constexpr int kDirectories = 20, kFiles = 30;
+  make_directories(source(""), kDirectories, kFiles);
+  std::size_t seen = 0;
+  for (int i = 0; i < kDirectories; ++i) {
+    const std::string dir = mnt("") + "/" + std::to_string(i);
+    for (const std::string& name : list(dir)) {
+      struct stat st {};
+      if (lstat((dir + "/" + name).c_str(), &st) == 0 && S_ISREG(st.st_mode)) ++seen;
+    }
+  }
+  EXPECT_EQ(seen, std::size_t{kDirectories} * kFiles);
+  // One directory to find out, then only the directories themselves.
+  EXPECT_LT(requests(mount(), mnt(""), "LOOKUP"), std::uint64_t{kDirectories} + 2 * kFiles);
+}
+
+TEST_F(DirTest, WhoOnlyListsCausesNoLookups) {
+  constexpr int kDirectories = 20, kFiles = 30;
+  make_directories(source(""), kDirectories, kFiles);
+  for (int i = 0; i < kDirectories; ++i) {
+    EXPECT_EQ(list(mnt("") + "/" + std::to_string(i)).size(), std::size_t{kFiles} + 2);
+  }
+  const std::string stats = mount().command({"stats", mnt("")}).out;
+  std::istringstream lines(stats);
+  std::uint64_t inodes = 0;
+  for (std::string line; std::getline(lines, line);) {
+    if (line.find(" inodes (") != std::string::npos) inodes = std::stoull(line);
+  }
+  EXPECT_GT(inodes, 0U) << stats;
+  EXPECT_LE(inodes, std::uint64_t{kDirectories} + 1) << stats;
 }
 
 TEST_F(DirTest, ListsEachEntryOnceWithDots) {
