@@ -63,10 +63,10 @@ class Channel {
   // is pinned. -1: for whatever goes to no bound queue.
   virtual Result<std::unique_ptr<Queue>> open_queue(int cpu) = 0;
 
-  // Asked by bound queues for a regular file that the kernel knows, one behind `after` in whatever
-  // order it keeps (0: the first); 0: there is none. Thread-safe. Set once, before bound queues
-  // serve.
-  using FileFinder = std::uint64_t (*)(void* context, std::uint64_t after);
+  // Asked by bound queues for the node of a regular file that is open, 0: there is none.
+  // Thread-safe. Set once, before bound queues serve, and only if the kernel sends RELEASE: what
+  // has not been released is a file that the kernel still has, and is not about to give up.
+  using FileFinder = std::uint64_t (*)(void* context);
   virtual void set_file_finder(FileFinder /*finder*/, void* /*context*/) noexcept {}
 
   // Gives up bound queues before any has served, all of them detached: from now on bound_cpus() is

@@ -24,7 +24,7 @@ namespace passthroughfs {
 //   ring sleeps only after a commit; when there is nothing to commit it makes the kernel send a
 //   request that can be: NOTIFY_RETRIEVE of nothing, answered by NOTIFY_REPLY (a kick). The kick
 //   has to be sent on the queue's own CPU, which is why the threads must be pinned, and to be about
-//   some regular file (Linux 6.18 refuses others, directories included).
+//   some open regular file (Linux 6.18 refuses others, directories included).
 // - A thread that waits in a call holds up its CPU's requests. Who may wait long is asked not to
 //   (Channel::bound_cpus); for waits that nobody expects a second queue can be opened for the CPU.
 

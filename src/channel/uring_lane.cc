@@ -17,9 +17,6 @@ namespace {
 // is. See docs/performance.md for what others cost.
 constexpr int kSeatsAtStart = 1;
 
-// How many files are tried.
-constexpr int kKickAttempts = 8;
-
 constexpr std::uint64_t kKickBit = 1ULL << 62;
 
 LogRateLimit g_malformed_log(2);
@@ -99,24 +96,17 @@ void Lane::wake_all() noexcept {
 }
 
 bool Lane::kick(std::uint64_t likely) noexcept {
-  std::uint64_t node = likely;
-  std::uint64_t last = 0;
-  for (int attempt = 0; attempt < kKickAttempts; ++attempt) {
-    if (node != 0) {
-      const wire::NotifyRetrieveOut out{.notify_unique = next_kick_number(),
-                                        .nodeid = node,
-                                        .offset = 0,
-                                        .size = 0,
-                                        .padding = 0};
-      const std::array parts{bytes_of(out)};
-      // EINVAL: no regular file. ENOENT: the kernel has just forgotten it.
-      if (rest_.notify(wire::Notify::retrieve, parts)) return true;
-    }
-    if (file_finder_ == nullptr) return false;
-    last = node = file_finder_(finder_context_, last);
-    if (node == 0) return false;
-  }
-  return false;
+  // Without it requests end by themselves, and their commits fetch what waits.
+  if (file_finder_ == nullptr) return false;
+  const auto retrieve = [&](std::uint64_t node) {
+    const wire::NotifyRetrieveOut out{
+        .notify_unique = next_kick_number(), .nodeid = node, .offset = 0, .size = 0, .padding = 0};
+    const std::array parts{bytes_of(out)};
+    return rest_.notify(wire::Notify::retrieve, parts).has_value();
+  };
+  if (likely != 0 && retrieve(likely)) return true;
+  const std::uint64_t open = file_finder_(finder_context_);
+  return open != 0 && retrieve(open);
 }
 
 // ---- a queue -----------------------------------------------------------------------------------

@@ -38,7 +38,9 @@ class Lane final : public SeatOwner {
   [[nodiscard]] bool has_mail() const noexcept { return has_mail_.load(); }
   void take_mail(std::vector<Seat*>& out);
   // Makes the kernel send a request to this lane, if the calling thread runs on its CPU. It has to
-  // be about a regular file that the kernel knows: `likely`, or any. False: none was found.
+  // be about a regular file, and one that the kernel is not just giving up: it would wait for that,
+  // and that may wait for requests of this very lane. `likely`: the node of a request that has not
+  // been answered; if that is no file it is any open one. False: there was none.
   bool kick(std::uint64_t likely) noexcept;
   // Before the queues attach.
   void set_file_finder(Channel::FileFinder finder, void* context) noexcept {

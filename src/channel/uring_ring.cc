@@ -4,7 +4,9 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <cstring>
+#include <ctime>
 
 namespace passthroughfs {
 namespace {
@@ -15,6 +17,15 @@ constexpr unsigned kSubmissions = 16;
 constexpr unsigned kCompletions = 256;
 
 constexpr int kDeviceIndex = 0;  // among the registered files
+
+// No memory just now, or completions that wait to be taken. What is queued stays queued.
+constexpr bool is_passing(int error) noexcept { return error == -EAGAIN || error == -EBUSY; }
+constexpr int kMostAttempts = 5000;
+
+void nap() noexcept {
+  const timespec pause{.tv_sec = 0, .tv_nsec = 1'000'000};
+  (void)::nanosleep(&pause, nullptr);
+}
 
 }  // namespace
 
@@ -95,17 +106,20 @@ Result<void> Ring::read_event(BorrowedFd event) {
 bool Ring::has_submissions() const noexcept { return ::io_uring_sq_ready(&ring_) != 0; }
 
 Result<void> Ring::submit() {
-  while (has_submissions()) {
+  for (int attempt = 0; has_submissions(); ++attempt) {
     const int done = ::io_uring_submit(&ring_);
-    // EAGAIN, EBUSY: no memory, or completions wait to be taken; what is queued stays queued.
-    if (done < 0 && done != -EINTR) return Err(-done);
+    if (done >= 0 || done == -EINTR) continue;
+    if (!is_passing(done) || attempt >= kMostAttempts) return Err(-done);
+    nap();
   }
   return ok();
 }
 
 Result<void> Ring::submit_and_wait() {
   const int done = ::io_uring_submit_and_wait(&ring_, 1);
-  if (done < 0 && done != -EINTR) return Err(-done);
+  if (done >= 0 || done == -EINTR) return ok();
+  if (!is_passing(done)) return Err(-done);
+  nap();  // the caller comes back
   return ok();
 }
 

@@ -284,11 +284,11 @@ Result<void> SessionImpl::start(UniqueFd device, std::string& message) {
     if (obstacle.empty()) obstacle = uring_obstacle();
     no_rings(obstacle.empty() ? "the kernel does not offer it" : obstacle);
   }
-  channel_->set_file_finder(
-      [](void* context, std::uint64_t after) {
-        return static_cast<MountState*>(context)->inodes->any_file(after);
-      },
-      &state_);
+  if (state_.config.handles == HandleMode::table) {
+    channel_->set_file_finder(
+        [](void* context) { return static_cast<MountState*>(context)->handles->any_file(); },
+        &state_);
+  }
   find_own_device();
   choose_io(settled);
   notifier_ = std::make_unique<Notifier>(*channel_);

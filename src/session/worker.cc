@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "ops/op_table.h"
+#include "session/pending_signal.h"
 #include "session/worker_pool.h"
 #include "wire/dump.h"
 
@@ -44,7 +45,11 @@ void Worker::end_blocking() noexcept { set_state(State::serving); }
 
 bool Worker::interrupted() const noexcept {
   const std::uint64_t current = current_.load();
-  return interrupted_.load() == current || pool_.interrupted_early(current);
+  if (interrupted_.load() == current) return true;
+  if (role_ != Role::bound) return false;
+  // A ring may have held the request for a while. INTERRUPT may have come meanwhile; and for a
+  // signal that came before the kernel copied the request, it sends none at all.
+  return pool_.interrupted_early(current) || has_pending_signal(client_);
 }
 
 void Worker::answered(std::uint64_t unique, int error, std::size_t bytes) noexcept {
@@ -68,6 +73,7 @@ void Worker::serve(Incoming& incoming, std::uint64_t begin) noexcept {
   if (!again) begin = monotonic_ns();
   error_.store(0, std::memory_order_relaxed);
   current_.store(request.header.unique);
+  client_ = static_cast<pid_t>(request.header.pid);
   incoming.reply.observe(*this);
   try {
     if (!again && pool_.context().state.config.trace) {

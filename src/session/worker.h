@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <sys/types.h>
+
 #include <atomic>
 #include <memory>
 #include <thread>
@@ -71,6 +73,7 @@ class alignas(64) Worker final : public ServingThread, public wire::AnswerObserv
   const int cpu_;
   std::atomic<State> state_{State::parked};
   std::atomic<std::uint64_t> current_{0};      // unique of the request being served
+  pid_t client_ = 0;                           // who sent it; this thread's
   std::atomic<std::uint64_t> interrupted_{1};  // uniques are even, so 1 matches none
   std::atomic<int> error_{0};                  // answered to the current request
   std::atomic<std::uint64_t> served_{0};

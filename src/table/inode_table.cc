@@ -471,17 +471,6 @@ std::size_t InodeTable::sweep() noexcept {
 
 bool InodeTable::relieve() noexcept { return sweep() > 0; }
 
-NodeId InodeTable::any_file(NodeId after) noexcept {
-  for (std::uint32_t slot = SlotNumber::slot(after) + 1; slot < slots_.high_water(); ++slot) {
-    const Inode& inode = slots_.at(slot);
-    if (!slots_.is_live(inode)) continue;
-    const NodeId id = slots_.number_of(inode, slot);
-    const auto pinned = pin(id);
-    if (pinned && (*pinned)->type == S_IFREG) return id;
-  }
-  return 0;
-}
-
 std::size_t InodeTable::memory_bytes() const noexcept {
   std::size_t bytes = slots_.touched_bytes() + slots_.high_water() / 8;
   for (const Shard& shard : shards_) {

@@ -170,10 +170,6 @@ class InodeTable {
     backing_context_ = context;
   }
 
-  // Some regular file that the kernel knows, or has just forgotten; behind `after` in the order of
-  // slots, 0 for the first. 0: none.
-  [[nodiscard]] NodeId any_file(NodeId after) noexcept;
-
   [[nodiscard]] std::uint64_t known() const noexcept {
     return known_.load(std::memory_order_relaxed);
   }
