@@ -108,6 +108,13 @@ def passthroughfs_with(*options):
         *(word for option in options for word in ("-o", option))]
 
 
+def over_io_uring(source, mountpoint, scratch):
+    parameter = pathlib.Path("/sys/module/fuse/parameters/enable_uring")
+    if not parameter.exists() or parameter.read_text().strip() != "Y":
+        raise Unavailable(f"{parameter} is not Y")
+    return passthroughfs_with("transport=uring")(source, mountpoint, scratch)
+
+
 def bindfs(source, mountpoint, _scratch):
     return [installed("bindfs"), "-f", source, mountpoint, *ALLOW_OTHER]
 
@@ -153,6 +160,8 @@ CONTENDERS = {
     "passthroughfs": passthroughfs,
     "io=daemon": passthroughfs_with("io=daemon"),
     "stateless": passthroughfs_with("handles=stateless"),
+    "transport=uring": over_io_uring,
+    "transport=dev": passthroughfs_with("transport=dev"),
     "bindfs": bindfs,
     "mergerfs": mergerfs,
     "passthrough_ll": passthrough_ll,
@@ -169,7 +178,7 @@ def versions(names):
     for name in names:
         if name == "native":
             continue
-        if name in OURS or name.startswith("-o "):
+        if name in OURS or name.startswith(("-o ", "transport=")):
             done = subprocess.run([our_program(), "--version"], capture_output=True, text=True)
             lines["passthroughfs"] = (done.stdout.split() or ["?"])[-1]
         elif name.startswith("/"):

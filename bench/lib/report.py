@@ -6,7 +6,9 @@ import re
 
 from .contenders import OURS
 
-NAMES = {"stateless": "passthroughfs handles=stateless", "io=daemon": "passthroughfs io=daemon"}
+NAMES = {"stateless": "passthroughfs handles=stateless", "io=daemon": "passthroughfs io=daemon",
+         "transport=uring": "passthroughfs transport=uring",
+         "transport=dev": "passthroughfs transport=dev"}
 
 
 def number(value):

@@ -5,6 +5,7 @@ import math
 from xml.sax.saxutils import escape
 
 COLOURS = {"passthroughfs": "#1b6ca8", "io=daemon": "#4c8fc4", "stateless": "#9cc4e4",
+           "transport=uring": "#2f7fb8", "transport=dev": "#6fa8d2",
            "bindfs": "#d1495b", "mergerfs": "#e9a23b", "passthrough_ll": "#66a182",
            "passthrough_hp": "#2e5339", "fuse-overlayfs": "#8d6a9f", "native": "#555555"}
 OTHER = "#999999"

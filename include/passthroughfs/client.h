@@ -61,7 +61,7 @@ struct Statistics {
   std::uint64_t table_bytes = 0;  // memory of the inode and handle tables
   std::uint32_t workers = 0;
   std::uint32_t overflow_threads = 0;
-  std::string transport;     // "dev"
+  std::string transport;     // "uring", "dev"
   std::string handles_mode;  // "table", "stateless"
   std::string io;            // what io=auto came to
   std::string io_reason;     // why not more; may be empty

@@ -16,24 +16,33 @@ namespace passthroughfs {
 
 // A request lent by a queue, with the duty to answer it.
 struct Incoming {
-  wire::Request request;  // view of the queue's buffer, until the next call of next()
+  // A view of the queue's memory. Of a bound queue: until the request is answered, so that it can
+  // be passed to another thread; else until the next call of next().
+  wire::Request request;
   wire::Reply reply;
+  // Room for the answer's data, at least max_write bytes, page-aligned for requests that bring no
+  // data or names themselves. Does not overlap the request, and lives as long as its view.
+  MutableByteSpan buffer;
 };
 
-// The way of requests to one worker and back. One thread calls next(); replies may be sent by any.
-class Queue : public wire::ReplySink {
+// The way of requests to one worker and back. One thread calls attach(), next() and detach();
+// replies may be sent by any, as long as the channel lives.
+class Queue {
  public:
   virtual ~Queue() = default;
 
+  // Before the first next(), and by the same thread. Errors leave the queue unusable.
+  virtual Result<void> attach() { return ok(); }
+
   // Waits for the next request. Malformed requests are answered (EINVAL) and skipped here.
   // nullopt: woken without a request (see Channel::wake_all), try again or look at the stop flag.
-  // Errors: ENODEV: unmounted, the orderly end. ECONNABORTED: the connection was aborted. Others:
-  // the channel is unusable.
+  // Errors: ENODEV: unmounted, the orderly end. ECONNABORTED: the connection was aborted.
+  // ESHUTDOWN, of a bound queue: ended one way or the other; the others will say which. Others: the
+  // channel is unusable.
   virtual Result<std::optional<Incoming>> next() = 0;
 
-  // Room for answers, at least max_write bytes, page-aligned; valid for the queue's life, reused by
-  // its thread from request to request. Does not overlap the request.
-  virtual MutableByteSpan reply_buffer() noexcept = 0;
+  // After the last next(), by the same thread.
+  virtual void detach() noexcept {}
 
  protected:
   Queue() = default;
@@ -44,8 +53,25 @@ class Channel {
  public:
   virtual ~Channel() = default;
 
-  // A queue for a new worker. `cpu` is where that worker is pinned, -1 for an overflow thread.
+  // The CPUs that need a bound queue each: a request by a client on that CPU comes to no other
+  // queue, so its thread must not wait in a call for long. Empty: any queue takes any request.
+  // Constant but for unbind().
+  [[nodiscard]] virtual std::span<const int> bound_cpus() const noexcept { return {}; }
+
+  // A queue for a new worker. `cpu`: one of bound_cpus() for a bound queue (a CPU may get more than
+  // one, then each takes what the others are too busy for). Without bound CPUs, where that worker
+  // is pinned. -1: for whatever goes to no bound queue.
   virtual Result<std::unique_ptr<Queue>> open_queue(int cpu) = 0;
+
+  // Asked by bound queues for the node of a regular file that is open, 0: there is none.
+  // Thread-safe. Set once, before bound queues serve, and only if the kernel sends RELEASE: what
+  // has not been released is a file that the kernel still has, and is not about to give up.
+  using FileFinder = std::uint64_t (*)(void* context);
+  virtual void set_file_finder(FileFinder /*finder*/, void* /*context*/) noexcept {}
+
+  // Gives up bound queues before any has served, all of them detached: from now on bound_cpus() is
+  // empty.
+  virtual void unbind() noexcept {}
 
   // Sends a notification (unique 0). ENOENT: the kernel does not know the node or name.
   virtual Result<void> notify(wire::Notify code, std::span<const ByteSpan> parts) = 0;

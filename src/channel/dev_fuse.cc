@@ -4,7 +4,6 @@
 #include <poll.h>
 #include <pthread.h>
 #include <sys/ioctl.h>
-#include <sys/mman.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -18,6 +17,8 @@
 
 #include "base/log.h"
 #include "base/mutex.h"
+#include "channel/pages.h"
+#include "channel/sendable_errno.h"
 #include "wire/opcode.h"
 
 namespace passthroughfs {
@@ -34,17 +35,8 @@ static_assert(kWritePrefix % 16 == 0);
 // the reader's buffer is too small.
 constexpr std::size_t kSmallestData = std::size_t{80} * 1024;
 
-// The kernel refuses larger numbers and then leaves the request unanswered. They exist: some file
-// systems leak internal ones (ENOTSUPP, 524) out of their system calls.
-constexpr int kLargestErrno = 511;
-
 // Of 1 ms each. All but the first one or two are for a thread that a debugger has stopped, say.
 constexpr int kWakeAttempts = 10'000;
-
-std::size_t page_size() noexcept {
-  static const auto kSize = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
-  return kSize;
-}
 
 // One message: the header, then the parts. A positive `error` field is a notification code.
 Result<void> write_message(BorrowedFd device, wire::OutHeader header,
@@ -74,26 +66,6 @@ bool has_no_answer(std::uint32_t opcode) noexcept {
   return op == wire::Opcode::forget || op == wire::Opcode::batch_forget;
 }
 
-// Private anonymous memory, whole pages.
-class Pages {
- public:
-  static Result<Pages> map(std::size_t size) noexcept {
-    void* at = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (at == MAP_FAILED) return Errno::last();
-    return Pages(MutableByteSpan(static_cast<std::byte*>(at), size));
-  }
-  Pages(Pages&& other) noexcept : bytes_(std::exchange(other.bytes_, {})) {}
-  Pages& operator=(Pages&&) = delete;
-  ~Pages() {
-    if (!bytes_.empty()) ::munmap(bytes_.data(), bytes_.size());
-  }
-  [[nodiscard]] MutableByteSpan bytes() const noexcept { return bytes_; }
-
- private:
-  explicit Pages(MutableByteSpan bytes) noexcept : bytes_(bytes) {}
-  MutableByteSpan bytes_;
-};
-
 class DevFuseQueue;
 
 class DevFuseChannel final : public Channel {
@@ -121,7 +93,7 @@ class DevFuseChannel final : public Channel {
   std::vector<DevFuseQueue*> queues_ PFS_GUARDED_BY(mutex_);
 };
 
-class DevFuseQueue final : public Queue {
+class DevFuseQueue final : public Queue, public wire::ReplySink {
  public:
   DevFuseQueue(DevFuseChannel& channel, Pages pages, std::size_t data_size)
       : channel_(channel),
@@ -139,7 +111,6 @@ class DevFuseQueue final : public Queue {
   DevFuseQueue& operator=(const DevFuseQueue&) = delete;
 
   Result<std::optional<Incoming>> next() override;
-  MutableByteSpan reply_buffer() noexcept override { return reply_; }
   Result<void> send(std::uint64_t unique, int error, std::span<const ByteSpan> parts) override;
 
   // For wake_all(), with the channel's mutex held.
@@ -255,7 +226,9 @@ Result<std::optional<Incoming>> DevFuseQueue::next() {
     }
     const wire::InHeader& header = request->header;
     return std::optional<Incoming>(
-        Incoming{.request = *request, .reply = wire::Reply(*this, header.unique, header.opcode)});
+        Incoming{.request = *request,
+                 .reply = wire::Reply(*this, header.unique, header.opcode),
+                 .buffer = reply_});
   }
 }
 
@@ -273,9 +246,8 @@ void DevFuseQueue::refuse(ByteSpan bytes, Errno error) {
 }
 
 Result<void> DevFuseQueue::send(std::uint64_t unique, int error, std::span<const ByteSpan> parts) {
-  const int sendable = error > kLargestErrno || error < 0 ? EIO : error;
-  return write_message(channel_.device_.borrow(), {.len = 0, .error = -sendable, .unique = unique},
-                       parts);
+  return write_message(channel_.device_.borrow(),
+                       {.len = 0, .error = -sendable_errno(error), .unique = unique}, parts);
 }
 
 // ---- the channel

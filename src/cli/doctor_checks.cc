@@ -22,6 +22,7 @@
 #include <sstream>
 
 #include "base/fd.h"
+#include "channel/uring.h"
 #include "cli/init_probe.h"
 #include "proto/socket_path.h"
 #include "wire/abi.h"
@@ -134,17 +135,21 @@ std::vector<Check> kernel_offer() {
 Check io_uring() {
   constexpr const char* kParameter = "/sys/module/fuse/parameters/enable_uring";
   const auto value = first_line(kParameter);
+  const std::string obstacle = uring_obstacle();
   Check check{.name = "FUSE over io_uring"};
+  if (obstacle.empty()) {
+    check.value = "possible; transport=auto uses it";
+    return check;
+  }
+  check.ok = false;
+  check.value = obstacle;
   if (!value) {
-    check.ok = false;
-    check.value = "the kernel has none";
     check.hint = "needs Linux 6.14 with CONFIG_FUSE_IO_URING";
   } else if (*value != "Y" && *value != "1") {
-    check.ok = false;
     check.value = "disabled";
     check.hint = fmt::format("as root: echo Y > {}", kParameter);
   } else {
-    check.value = "enabled";
+    check.hint = "mounts work over /dev/fuse";
   }
   return check;
 }

@@ -81,8 +81,9 @@ constexpr auto kOptions = std::to_array<MountOption>({
     {"transport", ValueKind::choice, "auto|uring|dev",
      "FUSE over io_uring, or reads and writes on /dev/fuse",
      [](Config& c, Value v) -> Outcome<void> {
-       if (v == "uring") return unavailable("transport=uring");
-       c.transport = v == "auto" ? TransportMode::automatic : TransportMode::dev;
+       c.transport = v == "auto"    ? TransportMode::automatic
+                     : v == "uring" ? TransportMode::uring
+                                    : TransportMode::dev;
        return {};
      }},
     {"cache", ValueKind::choice, "normal|none|forever|coherent",

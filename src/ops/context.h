@@ -5,6 +5,7 @@
 #include <array>
 #include <cstdint>
 #include <span>
+#include <utility>
 
 #include "ops/mount_state.h"
 #include "source/credentials.h"
@@ -16,9 +17,12 @@ namespace passthroughfs {
 // What an operation tells and asks the thread that serves it.
 class ServingThread {
  public:
-  // This thread is about to wait, so that another one has to serve meanwhile.
-  virtual void begin_blocking() noexcept = 0;
+  // This thread is about to wait, so that another one has to serve meanwhile. False: it must not
+  // wait; the operation gives up what it has done so far, and passes its reply to move_elsewhere().
+  [[nodiscard]] virtual bool begin_blocking() noexcept = 0;
   virtual void end_blocking() noexcept = 0;
+  // The request is served again from its beginning, by a thread that may wait.
+  virtual void move_elsewhere(wire::Reply reply) noexcept = 0;
   // Whether the client has interrupted the request that is being served.
   [[nodiscard]] virtual bool interrupted() const noexcept = 0;
 
@@ -66,19 +70,31 @@ class OpContext {
   // For the length of a call that may wait long (fsync, a copy, a read from a disk).
   class Blocking {
    public:
-    explicit Blocking(OpContext& context) noexcept : thread_(context.thread_) {
-      thread_.begin_blocking();
+    explicit Blocking(ServingThread& thread) noexcept : thread_(&thread) {}
+    Blocking(Blocking&& other) noexcept : thread_(std::exchange(other.thread_, nullptr)) {}
+    Blocking& operator=(Blocking&&) = delete;
+    ~Blocking() {
+      if (thread_ != nullptr) thread_->end_blocking();
     }
-    ~Blocking() { thread_.end_blocking(); }
-    Blocking(const Blocking&) = delete;
-    Blocking& operator=(const Blocking&) = delete;
 
    private:
-    ServingThread& thread_;
+    ServingThread* thread_;
   };
+  // Says that this thread is about to wait. On error it must not, and the operation returns the
+  // error, whichever it is: it will be called again elsewhere. So this comes before anything that
+  // could not be done twice.
+  [[nodiscard]] Result<Blocking> may_wait() noexcept {
+    if (thread_.begin_blocking()) return Blocking(thread_);
+    moving_ = true;
+    return Err(EAGAIN);
+  }
+  // Whether the operation has been told so.
+  [[nodiscard]] bool moving() const noexcept { return moving_; }
+  void move_elsewhere(wire::Reply reply) noexcept { thread_.move_elsewhere(std::move(reply)); }
 
  private:
   ServingThread& thread_;
+  bool moving_ = false;
   std::array<std::uint32_t, 4> groups_{};  // the kernel sends one at most
 };
 

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <optional>
 
 #include "ops/attributes.h"
 #include "ops/handlers.h"
@@ -70,7 +71,7 @@ Result<std::uint64_t> copy(OpContext& context, const wire::CopyFileRangeRequest&
   auto from = static_cast<off_t>(request.off_in);
   auto to = static_cast<off_t>(request.off_out);
   const std::size_t length = std::min(request.len, most);
-  const OpContext::Blocking blocking(context);
+  const auto blocking = TRY(context.may_wait());
   return as_modifier(context.caller, out.fd(), false, [&]() -> Result<std::uint64_t> {
     const ssize_t copied = ::copy_file_range(in.fd().get(), &from, out.fd().get(), &to, length,
                                              static_cast<unsigned>(request.flags));
@@ -92,18 +93,26 @@ Result<ByteSpan> read(OpContext& context, const wire::ReadRequest& request) {
   // What the source has in memory is read here and now. Only what it would wait for makes this
   // thread announce that it blocks.
   std::size_t done = 0;
-  if (!direct && !context.state.no_nowait.load(std::memory_order_relaxed)) {
-    auto got = read_some(fd, into, request.offset, RWF_NOWAIT);
+  bool at_end = false;
+  while (!direct && !context.state.memory_source && done < into.size() && !at_end &&
+         !context.state.no_nowait.load(std::memory_order_relaxed)) {
+    auto got = read_some(fd, into.subspan(done), request.offset + done, RWF_NOWAIT);
     if (got) {
-      done = *got;
+      done += *got;
+      at_end = *got == 0;
     } else if (got.error() == EOPNOTSUPP) {
       context.state.no_nowait.store(true, std::memory_order_relaxed);
-    } else if (got.error() != EAGAIN && got.error() != EINTR) {
+    } else if (got.error() == EAGAIN || got.error() == EINTR) {
+      break;
+    } else if (done == 0) {
       return got.error();
+    } else {
+      at_end = true;  // the next request will hear it
     }
   }
-  if (done < into.size()) {
-    const OpContext::Blocking blocking(context);
+  if (done < into.size() && !at_end) {
+    std::optional<OpContext::Blocking> blocking;
+    if (!context.state.memory_source) blocking.emplace(TRY(context.may_wait()));
     done = TRY(direct ? read_some(fd, into, request.offset, 0)
                       : read_fully(fd, into, request.offset, done));
   }
@@ -133,6 +142,11 @@ Result<wire::WriteOut> write(OpContext& context, const wire::WriteRequest& reque
     how |= RWF_SYNC;
   } else if ((flags & O_DSYNC) != 0) {
     how |= RWF_DSYNC;
+  }
+
+  std::optional<OpContext::Blocking> blocking;
+  if ((flags & (O_SYNC | O_DSYNC | O_DIRECT)) != 0 && !context.state.memory_source) {
+    blocking.emplace(TRY(context.may_wait()));
   }
 
   const bool kill = (request.write_flags & wire::kWriteKillSuidgid) != 0;
@@ -180,7 +194,11 @@ Result<wire::LseekOut> lseek(OpContext& context, const wire::LseekRequest& reque
 
 Result<void> fallocate(OpContext& context, const wire::FallocateRequest& request) {
   const OpenFile file = TRY(OpenFile::of(context, request.fh, O_WRONLY));
-  const OpContext::Blocking blocking(context);
+  constexpr std::uint64_t kQuick = 1U << 20;  // bytes of memory
+  std::optional<OpContext::Blocking> blocking;
+  if (!context.state.memory_source || request.length > kQuick) {
+    blocking.emplace(TRY(context.may_wait()));
+  }
   auto done = as_modifier(context.caller, file.fd(), false, [&] {
     return check_void(::fallocate(file.fd().get(), static_cast<int>(request.mode),
                                   static_cast<off_t>(request.offset),

@@ -256,7 +256,8 @@ Result<void> release(OpContext& context, const wire::ReleaseRequest& request) {
 
 Result<void> fsync(OpContext& context, const wire::FsyncRequest& request) {
   const OpenFile file = TRY(OpenFile::of(context, request.fh, O_RDONLY));
-  const OpContext::Blocking blocking(context);
+  std::optional<OpContext::Blocking> blocking;
+  if (!context.state.memory_source) blocking.emplace(TRY(context.may_wait()));
   return check_void(request.datasync ? ::fdatasync(file.fd().get()) : ::fsync(file.fd().get()));
 }
 

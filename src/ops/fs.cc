@@ -27,7 +27,7 @@ Result<void> syncfs(OpContext& context, const wire::SyncfsRequest&) {
   const UniqueFd root = TRY(with_descriptors(context.state, [&] {
     return context.state.source.reopen(context.state.source.root(), O_RDONLY | O_DIRECTORY);
   }));
-  const OpContext::Blocking blocking(context);
+  const auto blocking = TRY(context.may_wait());
   return check_void(::syncfs(root.get()));
 }
 

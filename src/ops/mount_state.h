@@ -58,6 +58,9 @@ struct MountState {
   std::uint64_t own_device = 0;
   // Set for network and FUSE sources, whose cached attributes statx must refresh.
   bool remote_source = false;
+  // The source is in memory: reads, writes and fsync of it do not wait. Of what is mounted inside
+  // the source that need not be true; such waits are found by WorkerPool.
+  bool memory_source = false;
   // The source refuses RWF_NOWAIT: reads that may wait cannot be told from those that do not.
   std::atomic<bool> no_nowait{false};
 };

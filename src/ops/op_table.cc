@@ -72,7 +72,9 @@ struct Adapter<Function> {
       return;
     }
     auto result = Function(context, *request);
-    if (!result) {
+    if (context.moving()) {
+      context.move_elsewhere(std::move(reply));
+    } else if (!result) {
       (void)reply.error(result.error());
     } else if constexpr (std::is_void_v<T>) {
       answer(context, reply);

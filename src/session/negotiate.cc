@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include "channel/uring.h"
+
 namespace passthroughfs {
 namespace {
 
@@ -34,7 +36,7 @@ constexpr std::uint32_t kPageSize = 4096;
 }  // namespace
 
 Result<Negotiated> negotiate(const wire::InitRequest& offer, const MountConfig& config,
-                             bool stacked_source) noexcept {
+                             bool stacked_source, bool rings) noexcept {
   Negotiated out;
   out.reply.major = wire::kMajor;
   out.reply.minor = wire::kMinor;
@@ -54,6 +56,7 @@ Result<Negotiated> negotiate(const wire::InitRequest& offer, const MountConfig& 
     wanted |= no_open_support | no_opendir_support;
   }
   if (config.cache == CacheMode::forever) wanted |= cache_symlinks;
+  if (rings) wanted |= over_io_uring;
   out.flags = offer.flags & wanted;
   out.reply.minor = std::min(offer.minor, wire::kMinor);
   out.reply.flags = static_cast<std::uint32_t>(out.flags);
@@ -62,6 +65,10 @@ Result<Negotiated> negotiate(const wire::InitRequest& offer, const MountConfig& 
   out.reply.max_write = std::max(config.max_write, kPageSize);
   out.reply.max_pages =
       static_cast<std::uint16_t>(std::min<std::uint32_t>(config.max_write / kPageSize, 0xffff));
+  if ((out.flags & over_io_uring) != 0) {
+    out.reply.max_pages = static_cast<std::uint16_t>(
+        std::min<std::uint32_t>(uring_max_pages(config.max_write), 0xffff));
+  }
   // Read-ahead, asynchronous direct I/O and RELEASE wait in this queue.
   out.reply.max_background = 64;
   out.reply.congestion_threshold = 48;

@@ -18,8 +18,10 @@ struct Negotiated {
 
 // `stacked_source`: the source is itself a layer over another file system (overlayfs), which counts
 // against the kernel's limit of two.
+// `rings`: everything is there to serve over io_uring, if the kernel offers that.
 // Chooses from what this kernel offers; never by its version. EPROTO: too old to serve.
 [[nodiscard]] Result<Negotiated> negotiate(const wire::InitRequest& offer,
-                                           const MountConfig& config, bool stacked_source) noexcept;
+                                           const MountConfig& config, bool stacked_source,
+                                           bool rings = false) noexcept;
 
 }  // namespace passthroughfs

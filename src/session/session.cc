@@ -18,6 +18,7 @@
 
 #include "base/log.h"
 #include "channel/dev_fuse.h"
+#include "channel/uring.h"
 #include "ops/mount_state.h"
 #include "session/negotiate.h"
 #include "session/notifier.h"
@@ -66,6 +67,17 @@ bool is_stacked(const struct statfs& fs) {
   };
   return std::find(kStacked.begin(), kStacked.end(), static_cast<std::uint32_t>(fs.f_type)) !=
          kStacked.end();
+}
+
+// No disk, no network: their reads and writes are copies.
+bool is_in_memory(const struct statfs& fs) {
+  constexpr std::array<std::uint32_t, 3> kMemory{
+      0x01021994U,  // tmpfs
+      0x858458f6U,  // ramfs
+      0x958458f6U,  // hugetlbfs
+  };
+  return std::find(kMemory.begin(), kMemory.end(), static_cast<std::uint32_t>(fs.f_type)) !=
+         kMemory.end();
 }
 
 // The process of a thread, while that thread lives.
@@ -129,7 +141,8 @@ class SessionImpl final : public Session {
   [[nodiscard]] const MountConfig& config() const override { return state_.config; }
 
  private:
-  Result<Negotiated> shake_hands(std::string& message);
+  Result<Negotiated> shake_hands(std::string& message, bool rings);
+  void no_rings(std::string why);
   void find_own_device();
   void choose_io(const Negotiated& settled);
 
@@ -139,7 +152,7 @@ class SessionImpl final : public Session {
   std::unique_ptr<Notifier> notifier_;
   std::unique_ptr<WorkerPool> pool_;
   bool stacked_ = false;  // the source is a layer over another file system
-  bool passthrough_ = false;
+  std::string no_rings_;  // why it is not io_uring, if that was wanted
 };
 
 SessionImpl::~SessionImpl() {
@@ -169,6 +182,7 @@ Result<void> SessionImpl::prepare(std::string& message) {
   struct statfs fs;
   if (::fstatfs(state_.source.root().get(), &fs) == 0) {
     state_.remote_source = is_remote(fs);
+    state_.memory_source = is_in_memory(fs);
     stacked_ = is_stacked(fs);
   }
   state_.inodes->set_backing_closer(
@@ -179,7 +193,7 @@ Result<void> SessionImpl::prepare(std::string& message) {
 
 // Answers INIT on a queue of its own before any worker exists, so that a failure here is the mount
 // command's error and not a mount that hangs.
-Result<Negotiated> SessionImpl::shake_hands(std::string& message) {
+Result<Negotiated> SessionImpl::shake_hands(std::string& message, bool rings) {
   auto queue = channel_->open_queue(-1);
   if (!queue) {
     message = "no memory for request buffers: " + queue.error().to_string();
@@ -198,7 +212,8 @@ Result<Negotiated> SessionImpl::shake_hands(std::string& message) {
       continue;
     }
     auto offer = wire::decode<wire::InitRequest>(first.request, wire::DecodeOptions{});
-    Result<Negotiated> settled = offer ? negotiate(*offer, state_.config, stacked_) : offer.error();
+    Result<Negotiated> settled =
+        offer ? negotiate(*offer, state_.config, stacked_, rings) : offer.error();
     if (!settled) {
       message = "the kernel's FUSE protocol is not one that can be served: " +
                 settled.error().to_string();
@@ -244,9 +259,36 @@ void SessionImpl::choose_io(const Negotiated& settled) {
   }
 }
 
+// /dev/fuse serves as well, so this is worth a line to those who asked for something else.
+void SessionImpl::no_rings(std::string why) {
+  no_rings_ = std::move(why);
+  if (state_.config.transport == TransportMode::uring) {
+    log_warning("transport=uring is not to be had, serving over /dev/fuse: {}", no_rings_);
+  }
+}
+
 Result<void> SessionImpl::start(UniqueFd device, std::string& message) {
+  std::string obstacle;
+  std::unique_ptr<UringPlan> plan;
+  UniqueFd ring_device;
+  if (state_.config.transport != TransportMode::dev) {
+    plan = plan_uring(obstacle);
+    ring_device = TRY(duplicate(device.borrow()));
+  }
   channel_ = make_dev_fuse_channel(std::move(device), state_.config.max_write);
-  const Negotiated settled = TRY(shake_hands(message));
+  const Negotiated settled = TRY(shake_hands(message, plan != nullptr));
+  if ((settled.flags & wire::init_flag::over_io_uring) != 0) {
+    channel_ = make_uring_channel(std::move(plan), std::move(channel_), std::move(ring_device),
+                                  settled.reply.max_write);
+  } else if (state_.config.transport != TransportMode::dev) {
+    if (obstacle.empty()) obstacle = uring_obstacle();
+    no_rings(obstacle.empty() ? "the kernel does not offer it" : obstacle);
+  }
+  if (state_.config.handles == HandleMode::table) {
+    channel_->set_file_finder(
+        [](void* context) { return static_cast<MountState*>(context)->handles->any_file(); },
+        &state_);
+  }
   find_own_device();
   choose_io(settled);
   notifier_ = std::make_unique<Notifier>(*channel_);
@@ -254,6 +296,9 @@ Result<void> SessionImpl::start(UniqueFd device, std::string& message) {
   pool_ = std::make_unique<WorkerPool>(*channel_, ServeContext{state_, settled.decode, ::geteuid()},
                                        state_.config.threads);
   auto started = pool_->start();
+  if (pool_->unbound_for()) {
+    no_rings("the kernel refused a ring: " + pool_->unbound_for()->to_string());
+  }
   if (!started) message = "cannot start threads: " + started.error().to_string();
   return started;
 }
@@ -323,6 +368,7 @@ StatsView SessionImpl::stats() const {
   out.io = state_.backings.enabled() ? "passthrough" : "daemon";
   out.io_reason = state_.backings.reasons();
   out.cache = cache_name(state_.config.cache);
+  if (!no_rings_.empty()) out.notes.push_back("not over io_uring: " + no_rings_);
   if (state_.config.cache == CacheMode::coherent) {
     out.notes.emplace_back("cache=coherent is not part of this version: serving with normal");
   }

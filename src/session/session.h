@@ -53,7 +53,7 @@ struct StatsView {
   std::uint64_t table_bytes = 0;  // memory of the inode and handle tables
   unsigned workers = 0;
   unsigned overflow_threads = 0;
-  std::string transport;     // "dev"
+  std::string transport;     // "uring", "dev"
   std::string handles_mode;  // "table" or "stateless"
   std::string io;            // what `auto` came to: "daemon"
   std::string io_reason;     // why not more; may be empty

@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "ops/op_table.h"
+#include "session/pending_signal.h"
 #include "session/worker_pool.h"
 #include "wire/dump.h"
 
@@ -33,23 +34,31 @@ bool refused(const ServeContext& serve, const wire::Request& request) noexcept {
 
 }  // namespace
 
-void Worker::begin_blocking() noexcept {
+bool Worker::begin_blocking() noexcept {
+  if (role_ == Role::bound) return false;
   set_state(State::blocked);
-  pool_.ensure_reader();
+  if (role_ == Role::reader) pool_.ensure_reader();
+  return true;
 }
 
 void Worker::end_blocking() noexcept { set_state(State::serving); }
 
-Result<void> Worker::send(std::uint64_t unique, int error, std::span<const ByteSpan> parts) {
+bool Worker::interrupted() const noexcept {
+  const std::uint64_t current = current_.load();
+  if (interrupted_.load() == current) return true;
+  if (role_ != Role::bound) return false;
+  // A ring may have held the request for a while. INTERRUPT may have come meanwhile; and for a
+  // signal that came before the kernel copied the request, it sends none at all.
+  return pool_.interrupted_early(current) || has_pending_signal(client_);
+}
+
+void Worker::answered(std::uint64_t unique, int error, std::size_t bytes) noexcept {
   if (unique == current_.load(std::memory_order_relaxed)) {
     error_.store(error, std::memory_order_relaxed);
   }
   if (pool_.context().state.config.trace) {
-    std::size_t bytes = 0;
-    for (const ByteSpan& part : parts) bytes += part.size();
     log_info("   unique={} {}", unique, wire::dump_reply(error, bytes));
   }
-  return queue_->send(unique, error, parts);
 }
 
 bool Worker::mark_interrupted(std::uint64_t unique) noexcept {
@@ -58,19 +67,19 @@ bool Worker::mark_interrupted(std::uint64_t unique) noexcept {
   return true;
 }
 
-void Worker::serve(Incoming& incoming) noexcept {
+void Worker::serve(Incoming& incoming, std::uint64_t begin) noexcept {
   const wire::Request& request = incoming.request;
-  const std::uint64_t begin = monotonic_ns();
+  const bool again = begin != 0;
+  if (!again) begin = monotonic_ns();
   error_.store(0, std::memory_order_relaxed);
   current_.store(request.header.unique);
-  // Answers go through this worker, which counts them; the queue's own reply is not needed.
-  incoming.reply.none();
-  wire::Reply reply(*this, request.header.unique, request.header.opcode);
+  client_ = static_cast<pid_t>(request.header.pid);
+  incoming.reply.observe(*this);
   try {
-    if (pool_.context().state.config.trace) {
+    if (!again && pool_.context().state.config.trace) {
       log_info("{}", wire::dump(request, pool_.context().decode));
     }
-    dispatch(request, std::move(reply));
+    dispatch(request, std::move(incoming.reply), incoming.buffer);
   } catch (const std::exception& exception) {
     // The reply is answered already: with EIO by its destructor if nothing else came first.
     if (g_exception_log.allow()) {
@@ -79,11 +88,16 @@ void Worker::serve(Incoming& incoming) noexcept {
   }
   current_.store(0);
   served_.store(served_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+  if (moved_.pending()) {
+    incoming.reply = std::move(moved_);
+    pool_.serve_elsewhere(std::move(incoming), begin);
+    return;
+  }
   statistics_.record(request.header.opcode, error_.load(std::memory_order_relaxed) != 0,
                      monotonic_ns() - begin);
 }
 
-void Worker::dispatch(const wire::Request& request, wire::Reply reply) {
+void Worker::dispatch(const wire::Request& request, wire::Reply reply, MutableByteSpan buffer) {
   ServeContext& serve = pool_.context();
   if (request.opcode() == wire::Opcode::interrupt) {
     auto interrupt = wire::decode<wire::InterruptRequest>(request, serve.decode);
@@ -108,7 +122,7 @@ void Worker::dispatch(const wire::Request& request, wire::Reply reply) {
     (void)reply.error(Err(EACCES));
     return;
   }
-  OpContext context(serve.state, request, serve.decode, queue_->reply_buffer(), *this);
+  OpContext context(serve.state, request, serve.decode, buffer, *this);
   operation->handler(context, std::move(reply));
   if (request.opcode() == wire::Opcode::setlkw && serve.state.locks.waiting() != 0) {
     pool_.poke();

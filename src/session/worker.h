@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <sys/types.h>
+
 #include <atomic>
 #include <memory>
 #include <thread>
@@ -13,30 +15,37 @@ namespace passthroughfs {
 
 class WorkerPool;
 
-// One serving thread with its queue. Lives until the pool ends, because parked replies answer
-// through it. Other threads read the atomics, and answer parked requests with send().
-class alignas(64) Worker final : public ServingThread, public wire::ReplySink {
+// Who serves what, see WorkerPool.
+enum class Role : std::uint8_t {
+  reader,  // of a queue that any thread can read
+  bound,   // of a CPU's own queue; must not wait
+  helper,  // of no queue: serves what bound workers may not
+};
+
+// One serving thread with its queue. Lives until the pool ends. Other threads read the atomics.
+class alignas(64) Worker final : public ServingThread, public wire::AnswerObserver {
  public:
   enum class State : std::uint8_t {
-    parked,   // overflow thread without work
+    parked,   // without work
     reading,  // waits for a request
     serving,
     blocked,  // serving, and has announced that it may wait long
   };
 
-  Worker(WorkerPool& pool, std::unique_ptr<Queue> queue, int cpu) noexcept
-      : pool_(pool), queue_(std::move(queue)), cpu_(cpu) {}
+  // `queue`: nullptr for a helper.
+  Worker(WorkerPool& pool, Role role, std::unique_ptr<Queue> queue, int cpu) noexcept
+      : pool_(pool), role_(role), queue_(std::move(queue)), cpu_(cpu) {}
 
-  void begin_blocking() noexcept override;
+  [[nodiscard]] bool begin_blocking() noexcept override;
   void end_blocking() noexcept override;
-  [[nodiscard]] bool interrupted() const noexcept override {
-    return interrupted_.load() == current_.load();
-  }
+  [[nodiscard]] bool interrupted() const noexcept override;
+  void move_elsewhere(wire::Reply reply) noexcept override { moved_ = std::move(reply); }
 
-  Result<void> send(std::uint64_t unique, int error, std::span<const ByteSpan> parts) override;
+  void answered(std::uint64_t unique, int error, std::size_t bytes) noexcept override;
 
-  // Serves one request: finds its operation, measures, and answers what nobody else does.
-  void serve(Incoming& incoming) noexcept;
+  // Serves one request: finds its operation, measures, and answers what nobody else does. `begin`:
+  // when a bound worker took it up that had to pass it on; 0: now.
+  void serve(Incoming& incoming, std::uint64_t begin = 0) noexcept;
 
   // INTERRUPT, from another thread: true if this worker is serving that request now.
   bool mark_interrupted(std::uint64_t unique) noexcept;
@@ -47,23 +56,28 @@ class alignas(64) Worker final : public ServingThread, public wire::ReplySink {
   [[nodiscard]] std::uint64_t served() const noexcept {
     return served_.load(std::memory_order_relaxed);
   }
+  [[nodiscard]] Role role() const noexcept { return role_; }
   [[nodiscard]] Queue& queue() noexcept { return *queue_; }
-  // Where it is pinned; -1: an overflow thread.
+  // Where it is pinned; -1: nowhere.
   [[nodiscard]] int cpu() const noexcept { return cpu_; }
 
   std::thread thread;
+  std::uint64_t served_at_last_look = 0;  // the monitor's
 
  private:
-  void dispatch(const wire::Request& request, wire::Reply reply);
+  void dispatch(const wire::Request& request, wire::Reply reply, MutableByteSpan buffer);
 
   WorkerPool& pool_;
+  const Role role_;
   const std::unique_ptr<Queue> queue_;
   const int cpu_;
   std::atomic<State> state_{State::parked};
   std::atomic<std::uint64_t> current_{0};      // unique of the request being served
+  pid_t client_ = 0;                           // who sent it; this thread's
   std::atomic<std::uint64_t> interrupted_{1};  // uniques are even, so 1 matches none
   std::atomic<int> error_{0};                  // answered to the current request
   std::atomic<std::uint64_t> served_{0};
+  wire::Reply moved_;  // of a request that goes elsewhere
   ThreadStatistics statistics_;
 };
 

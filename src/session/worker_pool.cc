@@ -8,6 +8,7 @@
 #include <system_error>
 
 #include "base/log.h"
+#include "channel/cpu_list.h"
 
 namespace passthroughfs {
 namespace {
@@ -20,24 +21,22 @@ using std::chrono::steady_clock;
 constexpr milliseconds kBusyTick{10};
 constexpr milliseconds kIdleTick{250};
 
+LogRateLimit g_thread_log(1);
+
 void pin_to(int cpu) noexcept {
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  CPU_SET(static_cast<std::size_t>(cpu), &set);
-  // A container may not let us; then the scheduler places the thread.
-  (void)::pthread_setaffinity_np(::pthread_self(), sizeof set, &set);
+  const auto bits = static_cast<std::size_t>(cpu) + 1;
+  cpu_set_t* const set = CPU_ALLOC(bits);
+  if (set == nullptr) return;
+  const std::size_t size = CPU_ALLOC_SIZE(bits);
+  CPU_ZERO_S(size, set);
+  CPU_SET_S(static_cast<std::size_t>(cpu), size, set);
+  // A container may not let us, or the CPU is off; then the scheduler places the thread.
+  (void)::pthread_setaffinity_np(::pthread_self(), size, set);
+  CPU_FREE(set);
 }
 
-// The CPUs that this process may use, in order.
-std::vector<int> usable_cpus() {
-  std::vector<int> out;
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  if (::sched_getaffinity(0, sizeof set, &set) == 0) {
-    for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
-      if (CPU_ISSET(static_cast<std::size_t>(cpu), &set)) out.push_back(cpu);
-    }
-  }
+std::vector<int> cpus_to_pin() {
+  std::vector<int> out = usable_cpus();
   if (out.empty()) out.push_back(0);
   return out;
 }
@@ -47,9 +46,9 @@ std::vector<int> usable_cpus() {
 WorkerPool::WorkerPool(Channel& channel, ServeContext context, unsigned workers)
     : channel_(channel),
       context_(context),
-      wanted_(workers != 0 ? std::min<unsigned>(workers, kMostThreads / 2)
-                           : static_cast<unsigned>(
-                                 std::min<std::size_t>(usable_cpus().size(), kMostThreads / 2))) {}
+      wanted_(static_cast<unsigned>(
+          std::min<std::size_t>(workers != 0 ? workers : cpus_to_pin().size(), kMostPinned))),
+      wanted_readers_(wanted_) {}
 
 WorkerPool::~WorkerPool() {
   stop();
@@ -63,67 +62,192 @@ WorkerPool::~WorkerPool() {
   for (std::size_t i = 0; i < count(); ++i) {
     if (workers_[i]->thread.joinable()) workers_[i]->thread.join();
   }
+  // Who asked is gone.
+  MutexLock lock(mutex_);
+  for (Job& job : jobs_) job.incoming.reply.none();
 }
 
+// ---- starting ----------------------------------------------------------------------------------
+
 Result<void> WorkerPool::start() {
-  const std::vector<int> cpus = usable_cpus();
-  for (unsigned i = 0; i < wanted_; ++i) {
-    auto added = add_worker(cpus[i % cpus.size()]);
-    if (!added) return added;
+  const std::span<const int> cpus = channel_.bound_cpus();
+  if (!cpus.empty()) {
+    auto bound = cpus.size() <= kMostPinned ? start_bound(cpus) : Err(E2BIG);
+    if (!bound) {
+      unbound_for_ = bound.error();
+      channel_.unbind();
+    } else {
+      bound_ = true;
+      wanted_ = static_cast<unsigned>(cpus.size());
+      wanted_readers_ = 1;
+    }
   }
+  TRY(start_readers());
   monitor_ = std::thread([this] { monitor(); });
   return ok();
 }
 
-Result<void> WorkerPool::add_worker(int cpu) {
-  auto queue = channel_.open_queue(cpu);
-  if (!queue) return queue.error();
+// All of them or none: requests wait until every CPU is served.
+Result<void> WorkerPool::start_bound(std::span<const int> cpus) {
+  Result<void> started = ok();
+  for (std::size_t i = 0; i < cpus.size() && started; ++i) {
+    started = add_worker(Role::bound, cpus[i]);
+  }
+  if (started) started = add_worker(Role::helper, -1);
+  {
+    MutexLock lock(mutex_);
+    if (started) {
+      while (attached_ < cpus.size() && !refused_) attach_changed_.wait(mutex_);
+      if (refused_) started = *refused_;
+    }
+    decision_ = started ? Decision::serve : Decision::leave;
+  }
+  attach_changed_.notify_all();
+  jobs_changed_.notify_all();
+  if (started) return ok();
+  // Nobody else knows of these workers yet.
+  for (std::size_t i = 0; i < count(); ++i) {
+    if (workers_[i]->thread.joinable()) workers_[i]->thread.join();
+  }
+  for (std::size_t i = count(); i > 0; --i) workers_[i - 1].reset();
+  count_.store(0);
+  MutexLock lock(mutex_);
+  helpers_ = 0;
+  return started;
+}
+
+Result<void> WorkerPool::start_readers() {
+  if (bound_) return add_worker(Role::reader, -1);
+  const std::vector<int> cpus = cpus_to_pin();
+  for (unsigned i = 0; i < wanted_; ++i) TRY(add_worker(Role::reader, cpus[i % cpus.size()]));
+  return ok();
+}
+
+Result<void> WorkerPool::add_worker(Role role, int cpu) {
+  std::unique_ptr<Queue> queue;
+  if (role != Role::helper) {
+    queue = TRY(channel_.open_queue(cpu));
+  }
   MutexLock lock(mutex_);
   const std::size_t at = count();
   if (at >= kMostThreads || stopping_.load()) return Err(EAGAIN);
+  if (role == Role::helper && helpers_ >= kMostOverflow) return Err(EAGAIN);
   try {
-    workers_[at] = std::make_unique<Worker>(*this, std::move(*queue), cpu);
+    workers_[at] = std::make_unique<Worker>(*this, role, std::move(queue), cpu);
     Worker& worker = *workers_[at];
-    worker.set_state(Worker::State::reading);
+    if (role == Role::reader) worker.set_state(Worker::State::reading);
     worker.thread = std::thread([this, &worker] { run(worker); });
-  } catch (const std::system_error&) {
+  } catch (const std::exception&) {
     workers_[at].reset();
     return Err(EAGAIN);
   }
+  if (role == Role::helper) ++helpers_;
   count_.store(at + 1, std::memory_order_release);
   return ok();
 }
 
+// ---- the threads -------------------------------------------------------------------------------
+
 void WorkerPool::run(Worker& worker) noexcept {
-  const bool overflow = worker.cpu() < 0;
-  if (!overflow) pin_to(worker.cpu());
+  if (worker.cpu() >= 0) pin_to(worker.cpu());
   own_umask();
-  while (!stopping_.load(std::memory_order_relaxed)) {
-    worker.set_state(Worker::State::reading);
-    auto incoming = worker.queue().next();
-    if (!incoming) {
-      ended(incoming.error());
-      break;
-    }
-    if (!incoming->has_value()) continue;
-    worker.set_state(Worker::State::serving);
-    worker.serve(**incoming);
-    if (overflow && superfluous(worker)) {
-      worker.set_state(Worker::State::parked);
-      MutexLock lock(mutex_);
-      ++parked_;
-      while (wake_parked_ == 0 && !stopping_.load()) changed_.wait(mutex_);
-      if (wake_parked_ > 0) --wake_parked_;
-      --parked_;
-    }
+  if (worker.role() == Role::helper) {
+    run_helper(worker);
+  } else if (attach(worker)) {
+    run_queue(worker);
+    worker.queue().detach();
   }
   worker.set_state(Worker::State::parked);
 }
 
+// False: the thread is to leave.
+bool WorkerPool::attach(Worker& worker) noexcept {
+  const auto attached = worker.queue().attach();
+  if (worker.role() != Role::bound) return attached.has_value();
+  bool serve = false;
+  {
+    MutexLock lock(mutex_);
+    if (attached) {
+      ++attached_;
+    } else if (!refused_) {
+      refused_ = attached.error();
+    }
+    attach_changed_.notify_all();
+    while (decision_ == Decision::open) attach_changed_.wait(mutex_);
+    serve = attached && decision_ == Decision::serve;
+  }
+  if (!serve) worker.queue().detach();
+  return serve;
+}
+
+void WorkerPool::run_queue(Worker& worker) noexcept {
+  const bool overflow = worker.cpu() < 0;
+  while (!stopping_.load(std::memory_order_relaxed)) {
+    worker.set_state(Worker::State::reading);
+    auto incoming = worker.queue().next();
+    if (!incoming) {
+      // A bound queue that has just ended leaves it to the readers to say how.
+      if (incoming.error() != ESHUTDOWN) ended(incoming.error());
+      return;
+    }
+    if (!incoming->has_value()) continue;
+    worker.set_state(Worker::State::serving);
+    worker.serve(**incoming);
+    if (overflow && superfluous(worker)) park(worker);
+  }
+}
+
+void WorkerPool::park(Worker& worker) noexcept {
+  worker.set_state(Worker::State::parked);
+  MutexLock lock(mutex_);
+  ++parked_;
+  while (wake_parked_ == 0 && !stopping_.load()) changed_.wait(mutex_);
+  if (wake_parked_ > 0) --wake_parked_;
+  --parked_;
+}
+
+void WorkerPool::run_helper(Worker& worker) noexcept {
+  for (;;) {
+    Job job;
+    {
+      MutexLock lock(mutex_);
+      ++idle_helpers_;
+      while (jobs_.empty() && !stopping_.load() && decision_ != Decision::leave) {
+        jobs_changed_.wait(mutex_);
+      }
+      --idle_helpers_;
+      if (jobs_.empty() || stopping_.load()) return;
+      job = std::move(jobs_.front());
+      jobs_.pop_front();
+    }
+    worker.set_state(Worker::State::serving);
+    worker.serve(job.incoming, job.begin);
+    worker.set_state(Worker::State::parked);
+  }
+}
+
+void WorkerPool::serve_elsewhere(Incoming incoming, std::uint64_t begin) noexcept {
+  bool more = false;
+  try {
+    MutexLock lock(mutex_);
+    jobs_.push_back(Job{std::move(incoming), begin});
+    more = jobs_.size() > idle_helpers_ && helpers_ < kMostOverflow;
+  } catch (const std::bad_alloc&) {
+    if (incoming.reply.pending()) (void)incoming.reply.error(Err(ENOMEM));
+    return;
+  }
+  jobs_changed_.notify_one();
+  // Without another thread it is served as soon as a helper is back.
+  if (more) (void)add_worker(Role::helper, -1);
+}
+
+// ---- readers -----------------------------------------------------------------------------------
+
 // Whether nobody would take the next request.
 bool WorkerPool::reader_missing() const noexcept {
   for (std::size_t i = 0; i < count(); ++i) {
-    if (workers_[i]->state() == Worker::State::reading) return false;
+    const Worker& worker = *workers_[i];
+    if (worker.role() == Role::reader && worker.state() == Worker::State::reading) return false;
   }
   return true;
 }
@@ -132,12 +256,11 @@ bool WorkerPool::superfluous(const Worker& worker) const noexcept {
   unsigned others = 0;
   for (std::size_t i = 0; i < count(); ++i) {
     const Worker& other = *workers_[i];
+    if (&other == &worker || other.role() != Role::reader) continue;
     const Worker::State state = other.state();
-    if (&other != &worker && (state == Worker::State::reading || state == Worker::State::serving)) {
-      ++others;
-    }
+    if (state == Worker::State::reading || state == Worker::State::serving) ++others;
   }
-  return others >= wanted_;
+  return others >= wanted_readers_;
 }
 
 void WorkerPool::ensure_reader() noexcept {
@@ -151,29 +274,71 @@ void WorkerPool::ensure_reader() noexcept {
     }
   }
   // Without another thread clients wait until this one is back; nothing is lost.
-  (void)add_worker(-1);
+  (void)add_worker(Role::reader, -1);
 }
 
+// ---- the monitor -------------------------------------------------------------------------------
+
 void WorkerPool::monitor() noexcept {
-  std::uint64_t before = 0;
   for (;;) {
-    std::uint64_t served = 0;
-    for (std::size_t i = 0; i < count(); ++i) served += workers_[i]->served();
-    const bool moved = served != before;
-    before = served;
-    const bool missing = reader_missing();
-    if (missing && !moved) ensure_reader();
+    const bool readers_busy = look_at_readers();
+    const bool bound_busy = bound_ && look_at_bound();
     const bool waiters = context_.state.locks.waiting() != 0;
     if (waiters) context_.state.locks.poll();
 
     MutexLock lock(mutex_);
-    const auto until = steady_clock::now() + (moved || missing || waiters ? kBusyTick : kIdleTick);
+    const auto until =
+        steady_clock::now() + (readers_busy || bound_busy || waiters ? kBusyTick : kIdleTick);
     while (!ended_ && !poked_ && steady_clock::now() < until) {
       (void)monitor_wake_.wait_until(mutex_, until);
     }
     poked_ = false;
     if (ended_) return;
   }
+}
+
+// No thread reads and none has finished anything since the last look: all of them wait. True: look
+// again soon.
+bool WorkerPool::look_at_readers() noexcept {
+  bool moved = false;
+  for (std::size_t i = 0; i < count(); ++i) {
+    Worker& worker = *workers_[i];
+    if (worker.role() != Role::reader) continue;
+    const std::uint64_t served = worker.served();
+    moved = moved || served != worker.served_at_last_look;
+    worker.served_at_last_look = served;
+  }
+  const bool missing = reader_missing();
+  if (missing && !moved) ensure_reader();
+  return moved || missing;
+}
+
+// The same for each CPU with a queue of its own.
+bool WorkerPool::look_at_bound() noexcept {
+  bool busy = false;
+  for (std::size_t first = 0; first < count(); ++first) {
+    const int cpu = workers_[first]->cpu();
+    if (workers_[first]->role() != Role::bound) continue;
+    // The first worker of each CPU stands for all of it.
+    bool stands = true;
+    bool stuck = true;
+    for (std::size_t i = 0; i < count() && stands; ++i) {
+      Worker& worker = *workers_[i];
+      if (worker.role() != Role::bound || worker.cpu() != cpu) continue;
+      stands = i >= first;
+      const std::uint64_t served = worker.served();
+      const bool moved = served != worker.served_at_last_look;
+      worker.served_at_last_look = served;
+      const bool serving = worker.state() == Worker::State::serving;
+      busy = busy || moved || serving;
+      stuck = stuck && serving && !moved;
+    }
+    if (!stands || !stuck) continue;
+    if (auto added = add_worker(Role::bound, cpu); !added && g_thread_log.allow()) {
+      log_warning("no second thread for CPU {}: {}", cpu, added.error().to_string());
+    }
+  }
+  return busy;
 }
 
 void WorkerPool::poke() noexcept {
@@ -184,15 +349,39 @@ void WorkerPool::poke() noexcept {
   monitor_wake_.notify_one();
 }
 
+// ---- interrupts --------------------------------------------------------------------------------
+
+bool WorkerPool::mark_interrupted(std::uint64_t unique) noexcept {
+  for (std::size_t i = 0; i < count(); ++i) {
+    if (workers_[i]->mark_interrupted(unique)) return true;
+  }
+  return false;
+}
+
 bool WorkerPool::interrupt(std::uint64_t unique) noexcept {
   // First the mark, then the look at who is parked: a worker parks first and then looks at its
   // mark, so one of the two sees the other.
-  bool found = false;
-  for (std::size_t i = 0; i < count() && !found; ++i) {
-    found = workers_[i]->mark_interrupted(unique);
-  }
-  return context_.state.locks.interrupt(unique) || found;
+  bool found = mark_interrupted(unique);
+  found = context_.state.locks.interrupt(unique) || found;
+  if (found || !bound_) return found;
+  // A ring has it, and its thread has not come to it yet. The kernel would not send the INTERRUPT
+  // again, so it is kept; and those who took the request up before that are asked again.
+  early_[next_early_.fetch_add(1) % early_.size()].store(unique);
+  (void)mark_interrupted(unique);
+  (void)context_.state.locks.interrupt(unique);
+  return true;
 }
+
+bool WorkerPool::interrupted_early(std::uint64_t unique) noexcept {
+  if (next_early_.load() == 0 || unique == 0) return false;
+  for (std::atomic<std::uint64_t>& early : early_) {
+    std::uint64_t expected = unique;
+    if (early.compare_exchange_strong(expected, 0)) return true;
+  }
+  return false;
+}
+
+// ---- the end -----------------------------------------------------------------------------------
 
 void WorkerPool::ended(Errno how) noexcept {
   {
@@ -209,8 +398,11 @@ void WorkerPool::stop() noexcept {
   if (stopping_.exchange(true)) return;
   {
     MutexLock lock(mutex_);  // so that nobody is between the check and the wait
+    if (decision_ == Decision::open) decision_ = Decision::leave;
   }
   changed_.notify_all();
+  jobs_changed_.notify_all();
+  attach_changed_.notify_all();
   channel_.wake_all();
 }
 

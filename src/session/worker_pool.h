@@ -3,8 +3,11 @@
 
 #include <sys/types.h>
 
+#include <array>
 #include <atomic>
+#include <deque>
 #include <memory>
+#include <optional>
 #include <thread>
 #include <vector>
 
@@ -22,19 +25,25 @@ struct ServeContext {
   uid_t owner = 0;  // who mounted
 };
 
-// The threads that serve one mount: one per CPU, pinned to it, and overflow threads that take over
-// reading while others wait.
+// The threads that serve one mount. How, depends on the channel.
 //
-// A thread that is about to wait long says so (ServingThread::begin_blocking); if nobody else is
-// reading then, an overflow thread starts to. A monitor does the same for waits that nobody
-// announced: when no thread reads and none has finished a request for a tick. Overflow threads go
-// back to sleep as soon as enough others serve.
+// Any thread may read (/dev/fuse): one reader per CPU, pinned to it, and overflow readers that take
+// over while others wait. A thread that is about to wait long says so
+// (ServingThread::begin_blocking); if nobody else is reading then, an overflow thread starts to. A
+// monitor does the same for waits that nobody announced: when no thread reads and none has finished
+// a request for a tick. Overflow threads go back to sleep as soon as enough others serve.
+//
+// Every CPU has a queue of its own (io_uring): one bound worker per CPU, pinned to it, and one
+// reader for the rest (FORGET, INTERRUPT). A bound worker cannot hand over its queue, so a request
+// that is about to wait long is passed to a helper and begun again there. For waits that nobody
+// announced the monitor opens a second queue for that CPU, with a thread of its own.
 class WorkerPool {
  public:
   WorkerPool(Channel& channel, ServeContext context, unsigned workers);
   ~WorkerPool();  // ends and joins all threads
 
-  // Starts the pinned workers and the monitor. Errors: out of threads or memory.
+  // Starts the pinned workers and the monitor. If bound workers cannot start, the channel is told
+  // to do without (Channel::unbind). Errors: out of threads or memory.
   Result<void> start();
 
   // Waits until the channel has ended. The result says how (see Queue::next).
@@ -45,23 +54,46 @@ class WorkerPool {
 
   // Called by workers.
   void ensure_reader() noexcept;
+  // Passes a request of a bound worker to a helper.
+  void serve_elsewhere(Incoming incoming, std::uint64_t begin) noexcept;
   bool interrupt(std::uint64_t unique) noexcept;
+  // Whether INTERRUPT for this request came before a worker had taken it up. Once.
+  bool interrupted_early(std::uint64_t unique) noexcept;
   void poke() noexcept;
   [[nodiscard]] ServeContext& context() noexcept { return context_; }
 
   void add_statistics(std::array<OperationView, wire::kOpcodeCount>& views) const;
   [[nodiscard]] unsigned workers() const noexcept { return wanted_; }
   [[nodiscard]] unsigned overflow_threads() const noexcept;
+  // After start(): why bound workers could not start, if there should have been any.
+  [[nodiscard]] std::optional<Errno> unbound_for() const noexcept { return unbound_for_; }
 
  private:
-  // Enough for every client of a busy machine to wait in fsync; more wait in the kernel's queue.
-  static constexpr std::size_t kMostThreads = 256;
+  // Enough for every client of a busy machine to wait in fsync; more wait in the kernel's queue, or
+  // for a helper.
+  static constexpr std::size_t kMostOverflow = 256;
+  static constexpr std::size_t kMostThreads = 2048;
+  static constexpr std::size_t kMostPinned = kMostThreads - 2 * kMostOverflow;
 
-  Result<void> add_worker(int cpu);
+  struct Job {
+    Incoming incoming;
+    std::uint64_t begin;
+  };
+
+  Result<void> start_bound(std::span<const int> cpus);
+  Result<void> start_readers();
+  Result<void> add_worker(Role role, int cpu);
   void run(Worker& worker) noexcept;
+  bool attach(Worker& worker) noexcept;
+  void run_queue(Worker& worker) noexcept;
+  void run_helper(Worker& worker) noexcept;
+  void park(Worker& worker) noexcept;
   void monitor() noexcept;
+  bool look_at_readers() noexcept;
+  bool look_at_bound() noexcept;
   bool reader_missing() const noexcept;
   bool superfluous(const Worker& worker) const noexcept;
+  bool mark_interrupted(std::uint64_t unique) noexcept;
   void ended(Errno how) noexcept;
   // Workers are only added, never moved or removed, so readers need no lock.
   [[nodiscard]] std::size_t count() const noexcept {
@@ -70,20 +102,37 @@ class WorkerPool {
 
   Channel& channel_;
   ServeContext context_;
-  const unsigned wanted_;
+  unsigned wanted_;          // pinned workers
+  unsigned wanted_readers_;  // that read or serve at a time
+  std::optional<Errno> unbound_for_;
+  bool bound_ = false;
   std::array<std::unique_ptr<Worker>, kMostThreads> workers_;
   std::atomic<std::size_t> count_{0};
   std::atomic<bool> stopping_{false};
+
+  // INTERRUPTs for requests that nobody had taken up; the oldest is overwritten. A number that is
+  // never asked for does no harm: numbers are not used twice.
+  std::array<std::atomic<std::uint64_t>, 64> early_{};
+  std::atomic<unsigned> next_early_{0};
 
   mutable Mutex mutex_;
   ConditionVariable changed_;        // for parked workers
   ConditionVariable ended_changed_;  // for wait()
   ConditionVariable monitor_wake_;
+  ConditionVariable jobs_changed_;
+  ConditionVariable attach_changed_;
   unsigned wake_parked_ PFS_GUARDED_BY(mutex_) = 0;
   unsigned parked_ PFS_GUARDED_BY(mutex_) = 0;
   bool ended_ PFS_GUARDED_BY(mutex_) = false;
   bool poked_ PFS_GUARDED_BY(mutex_) = false;
   Errno how_ PFS_GUARDED_BY(mutex_) = Errno(ENODEV);
+  std::deque<Job> jobs_ PFS_GUARDED_BY(mutex_);
+  std::size_t idle_helpers_ PFS_GUARDED_BY(mutex_) = 0;
+  std::size_t helpers_ PFS_GUARDED_BY(mutex_) = 0;
+  enum class Decision { open, serve, leave };
+  Decision decision_ PFS_GUARDED_BY(mutex_) = Decision::open;  // whether bound workers go on
+  std::size_t attached_ PFS_GUARDED_BY(mutex_) = 0;
+  std::optional<Errno> refused_ PFS_GUARDED_BY(mutex_);
   std::thread monitor_;
 };
 

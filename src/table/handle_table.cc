@@ -146,4 +146,16 @@ void HandleTable::for_each(const std::function<void(std::uint64_t, const HandleR
   }
 }
 
+NodeId HandleTable::any_file() noexcept {
+  const std::uint32_t end = slots_.high_water();
+  for (std::uint32_t slot = 1; slot < end; ++slot) {
+    Handle& candidate = slots_.at(slot);
+    Handle* handle = slots_.pin(slots_.number_of(candidate, slot));
+    if (handle == nullptr) continue;
+    const HandleRef ref(this, handle);
+    if (ref->kind == HandleKind::file) return ref->node;
+  }
+  return 0;
+}
+
 }  // namespace passthroughfs

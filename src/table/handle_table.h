@@ -114,6 +114,9 @@ class HandleTable {
   // Calls `visit(fh, handle)` for each open handle, pinned meanwhile. `visit` may throw.
   void for_each(const std::function<void(std::uint64_t, const HandleRef&)>& visit);
 
+  // The node of some open regular file; 0: there is none.
+  [[nodiscard]] NodeId any_file() noexcept;
+
   [[nodiscard]] std::uint64_t open_count() const noexcept {
     return open_.load(std::memory_order_relaxed);
   }

@@ -183,6 +183,7 @@ Result<void> LockTable::set(const LockClaim& claim, const HandleRef& handle,
 void LockTable::set_or_wait(const LockClaim& claim, HandleRef handle, const SourceTree& source,
                             wire::Reply reply, const std::function<bool()>& interrupted) {
   const std::uint64_t unique = reply.unique() & ~wire::kUniqueResend;
+  bool parked = false;
   std::vector<Answer> answers;
   {
     Stripe& stripe = stripe_of(claim.node);
@@ -211,6 +212,7 @@ void LockTable::set_or_wait(const LockClaim& claim, HandleRef handle, const Sour
           ++own->second.waiting;
         }
         node.waiters.push_back(Waiter{claim, std::move(handle), std::move(reply), unique});
+        parked = true;
         waiting_.fetch_add(1, std::memory_order_relaxed);
       }
     }
@@ -219,7 +221,7 @@ void LockTable::set_or_wait(const LockClaim& claim, HandleRef handle, const Sour
     erase_if_idle(stripe, claim.node);
   }
   send(answers);
-  if (interrupted()) (void)interrupt(unique);
+  if (parked && interrupted()) (void)interrupt(unique);
 }
 
 void LockTable::retry(Node& node, std::vector<Answer>& answers) {

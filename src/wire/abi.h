@@ -541,6 +541,41 @@ struct NotifyInvalEntryOut {
   std::uint32_t flags;
 };
 inline constexpr std::uint32_t kExpireOnly = 1U << 0;
+struct NotifyRetrieveOut {
+  std::uint64_t notify_unique;
+  std::uint64_t nodeid;
+  std::uint64_t offset;
+  std::uint32_t size;
+  std::uint32_t padding;
+};
+static_assert(sizeof(NotifyRetrieveOut) == 32);
+
+// ---- over io_uring (protocol 7.42) -------------------------------------------------------------
+
+// What precedes the payload of a ring entry, in memory that the entry was registered with.
+struct UringEntInOut {
+  std::uint64_t flags;
+  std::uint64_t commit_id;   // names the request in the commit
+  std::uint32_t payload_sz;  // bytes in the payload buffer, of the request and then of the answer
+  std::uint32_t padding;
+  std::uint64_t reserved;
+};
+struct UringReqHeader {
+  std::byte in_out[128];  // InHeader, then OutHeader
+  std::byte op_in[128];   // the request's own struct
+  UringEntInOut ring_ent_in_out;
+};
+static_assert(sizeof(UringReqHeader) == 288);
+
+enum class UringCmd : std::uint32_t { register_entry = 1, commit_and_fetch = 2 };
+// In the second half of a 128-byte submission.
+struct UringCmdReq {
+  std::uint64_t flags;
+  std::uint64_t commit_id;
+  std::uint16_t qid;
+  std::uint8_t padding[6];
+};
+static_assert(sizeof(UringCmdReq) == 24);
 
 // ---- ioctls on /dev/fuse -----------------------------------------------------------------------
 

@@ -328,6 +328,13 @@ SAME_FIELD(NotifyInvalEntryOut, fuse_notify_inval_entry_out, parent);
 SAME_FIELD(NotifyInvalEntryOut, fuse_notify_inval_entry_out, namelen);
 SAME_FIELD(NotifyInvalEntryOut, fuse_notify_inval_entry_out, flags);
 
+SAME_SIZE(NotifyRetrieveOut, fuse_notify_retrieve_out);
+SAME_FIELD(NotifyRetrieveOut, fuse_notify_retrieve_out, notify_unique);
+SAME_FIELD(NotifyRetrieveOut, fuse_notify_retrieve_out, nodeid);
+SAME_FIELD(NotifyRetrieveOut, fuse_notify_retrieve_out, offset);
+SAME_FIELD(NotifyRetrieveOut, fuse_notify_retrieve_out, size);
+SAME_FIELD(NotifyRetrieveOut, fuse_notify_retrieve_out, padding);
+
 // The cast above would widen 1 << 31 with its sign; no flag that we know has that bit.
 SAME_VALUE(init_flag::async_read, FUSE_ASYNC_READ);
 SAME_VALUE(init_flag::posix_locks, FUSE_POSIX_LOCKS);

@@ -7,25 +7,22 @@
 #include "wire/opcode.h"
 
 namespace passthroughfs::wire {
-namespace {
-
 // Runs in destructors, so nothing may leave it. Who drops a reply has a bug: that is worth a line
 // each time, and it cannot be provoked at will by a client.
-void answer_dropped(ReplySink& sink, std::uint64_t unique, std::uint32_t opcode) noexcept {
+void Reply::drop() noexcept {
   try {
     log_warning("{} unique={} was not answered; it gets EIO",
-                opcode_name(static_cast<Opcode>(opcode)), unique);
-    (void)sink.send(unique, EIO, {});  // nobody is left to tell
+                opcode_name(static_cast<Opcode>(opcode_)), unique_);
+    (void)send(EIO, {});  // nobody is left to tell
   } catch (const std::exception&) {
     // No memory for the log line or the answer.
   }
 }
 
-}  // namespace
-
 Reply& Reply::operator=(Reply&& other) noexcept {
   if (this != &other) {
-    if (pending()) answer_dropped(*sink_, unique_, opcode_);
+    if (pending()) drop();
+    observer_ = other.observer_;
     sink_ = std::exchange(other.sink_, nullptr);
     unique_ = other.unique_;
     opcode_ = other.opcode_;
@@ -34,7 +31,7 @@ Reply& Reply::operator=(Reply&& other) noexcept {
 }
 
 Reply::~Reply() {
-  if (pending()) answer_dropped(*sink_, unique_, opcode_);
+  if (pending()) drop();
 }
 
 Result<void> Reply::data(ByteSpan bytes) { return send(0, std::span<const ByteSpan>(&bytes, 1)); }
@@ -42,6 +39,11 @@ Result<void> Reply::data(ByteSpan bytes) { return send(0, std::span<const ByteSp
 Result<void> Reply::send(int error, std::span<const ByteSpan> parts) {
   // A second answer would be taken for an answer to a later request with the same number.
   if (!pending() || parts.size() > ReplySink::kMaxParts) return Err(EINVAL);
+  if (observer_ != nullptr) {
+    std::size_t bytes = 0;
+    for (const ByteSpan part : parts) bytes += part.size();
+    observer_->answered(unique_, error, bytes);
+  }
   return std::exchange(sink_, nullptr)->send(unique_, error, parts);
 }
 

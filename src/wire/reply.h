@@ -26,6 +26,15 @@ class ReplySink {
   ~ReplySink() = default;
 };
 
+// Hears of each answer just before it is sent, on the thread that sends it: for statistics, traces.
+class AnswerObserver {
+ public:
+  virtual void answered(std::uint64_t unique, int error, std::size_t bytes) noexcept = 0;
+
+ protected:
+  ~AnswerObserver() = default;
+};
+
 // The duty to answer one request, once. Move-only. Destroyed unanswered it answers EIO and logs:
 // a forgotten reply must not hang a caller.
 class Reply {
@@ -35,6 +44,7 @@ class Reply {
       : sink_(&sink), unique_(unique), opcode_(opcode) {}
   Reply(Reply&& other) noexcept
       : sink_(std::exchange(other.sink_, nullptr)),
+        observer_(other.observer_),
         unique_(other.unique_),
         opcode_(other.opcode_) {}
   Reply& operator=(Reply&& other) noexcept;
@@ -61,10 +71,15 @@ class Reply {
   // For requests that have no answer (FORGET).
   void none() noexcept { sink_ = nullptr; }
 
+  // Tells `observer` of the answer, and nobody else any more. It has to outlive this duty.
+  void observe(AnswerObserver& observer) noexcept { observer_ = &observer; }
+
  private:
   Result<void> send(int error, std::span<const ByteSpan> parts);
+  void drop() noexcept;
 
   ReplySink* sink_ = nullptr;
+  AnswerObserver* observer_ = nullptr;
   std::uint64_t unique_ = 0;
   std::uint32_t opcode_ = 0;
 };

@@ -21,6 +21,13 @@ skip() {  # what a test needs and does not find here; under CI it must be there
 [ -c /dev/fuse ] || skip "no /dev/fuse"
 [ "$(id -u)" = 0 ] || skip "needs root"
 
+case ,$options, in
+  *,transport=uring,*)
+    parameter=/sys/module/fuse/parameters/enable_uring
+    grep -qs Y $parameter || { echo Y > $parameter; } 2>/dev/null
+    grep -qs Y $parameter || skip "FUSE over io_uring is not enabled ($parameter)" ;;
+esac
+
 own_tmpfs=
 if [ "$base" = tmpfs-noatime ]; then
   base=$(mktemp -d /tmp/pfs-tmpfs-XXXXXX)

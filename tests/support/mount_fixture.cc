@@ -108,6 +108,20 @@ bool native_run() {
   return value != nullptr && *value == '1';
 }
 
+std::string enable_fuse_over_uring() {
+  constexpr const char* kParameter = "/sys/module/fuse/parameters/enable_uring";
+  const auto enabled = [] {
+    std::ifstream in(kParameter);
+    char value = 0;
+    return in >> value && (value == 'Y' || value == '1');
+  };
+  if (enabled()) {
+    return {};
+  }
+  std::ofstream(kParameter) << 'Y' << std::flush;
+  return enabled() ? "" : std::string("FUSE over io_uring is not enabled: ") + kParameter;
+}
+
 std::string program_path() {
   const char* path = std::getenv("PFS_PROGRAM");
   return path != nullptr ? path : PFS_PROGRAM;
@@ -147,6 +161,16 @@ bool Mount::start(const MountSettings& settings) {
           return option_name(own) == option_name(option);
         })) {
       options_.push_back(option);
+    }
+  }
+  if (std::none_of(options_.begin(), options_.end(),
+                   [](const std::string& own) { return option_name(own) == "transport"; })) {
+    options_.push_back("transport=dev");
+  }
+  if (has_option("transport=uring")) {
+    const std::string why = enable_fuse_over_uring();
+    if (!why.empty()) {
+      fprintf(stderr, "note: this runs over /dev/fuse, %s\n", why.c_str());
     }
   }
   std::vector<std::string> arguments = {program_path(), source_, mnt_, "-f"};

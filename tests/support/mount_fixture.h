@@ -4,7 +4,9 @@
 //
 //   PFS_PROGRAM       the program (set by CMake; else what it was at compile time)
 //   PFS_TEST_NATIVE   1: no program, the "mount" is the source directory itself. Proves the tests.
-//   PFS_TEST_OPTIONS  options for every mount that does not set them itself: handles=stateless
+//   PFS_TEST_OPTIONS  options for every mount that does not set them itself: handles=stateless.
+//                     Without a transport it is transport=dev, so that a test does not depend on
+//                     what the machine's kernel is set to.
 //   PFS_TEST_DEADLINE seconds after which a hung mount is aborted (default 90)
 #pragma once
 
@@ -32,6 +34,10 @@ bool native_run();
 
 // The path of the program under test.
 std::string program_path();
+
+// Sets the kernel's parameter for FUSE over io_uring, for good: others may be using it, too. Says
+// why it cannot be had, "" if it can.
+std::string enable_fuse_over_uring();
 
 struct MountSettings {
   std::vector<std::string> options = {};  // "name" or "name=value", added to the defaults

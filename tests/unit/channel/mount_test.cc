@@ -208,7 +208,8 @@ TEST_F(MountFuse, KernelRefusesAnAnswerToAnUnknownRequest) {
   const std::unique_ptr<Channel> channel = make_dev_fuse_channel(mount(), kMaxWrite);
   const auto queue = channel->open_queue(0);
   ASSERT_TRUE(queue);
-  EXPECT_EQ((*queue)->send(123456, 0, {}).error(), ENOENT);
+  auto& sink = dynamic_cast<wire::ReplySink&>(**queue);
+  EXPECT_EQ(sink.send(123456, 0, {}).error(), ENOENT);
 }
 
 TEST_F(MountFuse, LazyUnmountDetachesABusyMount) {

@@ -49,6 +49,21 @@ TEST(Negotiate, StatelessWantsNoOpensAndSeparateTruncation) {
   EXPECT_EQ(settled->flags & (flag::atomic_o_trunc | flag::posix_locks | flag::flock_locks), 0U);
 }
 
+TEST(Negotiate, RingsAreTakenWhenBothSidesHaveThem) {
+  EXPECT_NE(negotiate(offer(~0ULL), {}, false, true)->flags & flag::over_io_uring, 0U);
+  EXPECT_EQ(negotiate(offer(~flag::over_io_uring), {}, false, true)->flags & flag::over_io_uring,
+            0U);
+}
+
+// Whatever is a page then: 64 KiB of value, and the name.
+TEST(Negotiate, RingBuffersHoldTheLargestExtendedAttribute) {
+  MountConfig config;
+  config.max_write = 4096;
+  EXPECT_GE(negotiate(offer(~0ULL), config, false, true)->reply.max_pages, 17);
+  EXPECT_EQ(negotiate(offer(~0ULL), config, false, true)->reply.max_write, 4096U);
+  EXPECT_EQ(negotiate(offer(~0ULL), {}, false, true)->reply.max_pages, 256);
+}
+
 TEST(Negotiate, AnswersTheOlderMinor) {
   EXPECT_EQ(negotiate(offer(~0ULL, 37), {}, false)->reply.minor, 37U);
   EXPECT_EQ(negotiate(offer(~0ULL, 99), {}, false)->reply.minor, wire::kMinor);

@@ -74,6 +74,38 @@ TEST(Reply, AnswersWithAnError) {
   EXPECT_EQ(sink.sent.at(0).error, ENOENT);
 }
 
+class Observer final : public AnswerObserver {
+ public:
+  void answered(std::uint64_t unique, int error, std::size_t bytes) noexcept override {
+    unique_ = unique;
+    error_ = error;
+    bytes_ = bytes;
+    ++times_;
+  }
+  std::uint64_t unique_ = 0;
+  int error_ = -1;
+  std::size_t bytes_ = 0;
+  int times_ = 0;
+};
+
+TEST(Reply, TellsItsObserverOnceWhereverItIsMovedTo) {
+  RecordingSink sink;
+  Observer first;
+  Observer second;
+  Reply reply(sink, 6, 1);
+  reply.observe(first);
+  reply.observe(second);
+  Reply moved(std::move(reply));
+  Reply assigned;
+  assigned = std::move(moved);
+  EXPECT_TRUE(assigned.data(bytes_of(std::string_view("abc"))));
+  EXPECT_EQ(first.times_, 0);
+  EXPECT_EQ(second.times_, 1);
+  EXPECT_EQ(second.unique_, 6U);
+  EXPECT_EQ(second.error_, 0);
+  EXPECT_EQ(second.bytes_, 3U);
+}
+
 TEST(Reply, AnswersOnlyOnce) {
   RecordingSink sink;
   Reply reply(sink, 4, kOpcode);

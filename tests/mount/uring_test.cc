@@ -1,0 +1,240 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// FUSE over io_uring: who gets it, and that nothing waits for what it does not need. What the mount
+// does otherwise is the subject of the other tests, which run over both transports.
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "base/fd.h"
+#include "lock_actor.h"
+#include "support/mount_fixture.h"
+
+namespace passthroughfs::test {
+namespace {
+
+void pin_to(int cpu) {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  CPU_SET(static_cast<std::size_t>(cpu), &set);
+  ASSERT_EQ(sched_setaffinity(0, sizeof set, &set), 0);
+}
+
+std::string transport_line(const Mount& mount) { return mount.command({"stats", mount.mnt()}).out; }
+
+class UringTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    PFS_NEEDS_DAEMON();
+    PFS_NEEDS_ROOT();
+    const std::string why = enable_fuse_over_uring();
+    if (!why.empty()) GTEST_SKIP() << why;
+  }
+};
+
+TEST_F(UringTest, IsTakenWhenAskedForAndByItself) {
+  for (const char* option : {"transport=uring", "transport=auto"}) {
+    Mount mount({.options = {option}});
+    ASSERT_TRUE(mount.ok());
+    EXPECT_NE(transport_line(mount).find("transport uring"), std::string::npos) << option;
+    write_file(mount.mnt("f"), "content");
+    EXPECT_EQ(read_file(mount.source("f")), "content");
+  }
+}
+
+TEST_F(UringTest, IsNotTakenWhenTheDeviceIsAskedFor) {
+  Mount mount({.options = {"transport=dev"}});
+  ASSERT_TRUE(mount.ok());
+  const std::string stats = transport_line(mount);
+  EXPECT_NE(stats.find("transport dev"), std::string::npos) << stats;
+  EXPECT_EQ(stats.find("note:"), std::string::npos) << stats;
+}
+
+// A process that may not use every CPU cannot have a thread on each.
+TEST_F(UringTest, FallsBackAndSaysWhy) {
+  cpu_set_t before;
+  ASSERT_EQ(sched_getaffinity(0, sizeof before, &before), 0);
+  if (CPU_COUNT(&before) < 2) GTEST_SKIP() << "needs two CPUs";
+  pin_to(sched_getcpu());
+  Mount mount({.options = {"transport=uring"}});
+  ASSERT_EQ(sched_setaffinity(0, sizeof before, &before), 0);
+  ASSERT_TRUE(mount.ok());
+  const std::string stats = transport_line(mount);
+  EXPECT_NE(stats.find("transport dev"), std::string::npos) << stats;
+  EXPECT_NE(stats.find("may not use every CPU"), std::string::npos) << stats;
+  EXPECT_NE(mount.log().find("may not use every CPU"), std::string::npos) << mount.log();
+  write_file(mount.mnt("f"), "content");
+  EXPECT_EQ(read_file(mount.source("f")), "content");
+}
+
+// A source on which every write waits until it is thawed, and nothing else does.
+class FrozenSource {
+ public:
+  FrozenSource() {
+    const std::string image = tree_ / "image";
+    path_ = tree_.make_dir("frozen");
+    write_file(image, "");
+    if (truncate(image.c_str(), 64 << 20) != 0 ||
+        run_program({"mkfs.ext4", "-q", "-F", image}).exit_code != 0 ||
+        run_program({"mount", "-o", "loop,noatime", image, path_}).exit_code != 0) {
+      path_.clear();
+      return;
+    }
+    root_ = UniqueFd(open(path_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  }
+  ~FrozenSource() {
+    thaw();
+    root_.reset();
+    if (!path_.empty()) run_program({"umount", path_});
+  }
+  FrozenSource(const FrozenSource&) = delete;
+  FrozenSource& operator=(const FrozenSource&) = delete;
+
+  bool ok() const { return root_.valid(); }
+  const std::string& path() const { return path_; }
+  void freeze() {
+    ASSERT_EQ(ioctl(root_.get(), FIFREEZE, 0), 0);
+    frozen_ = true;
+  }
+  void thaw() {
+    if (std::exchange(frozen_, false)) {
+      EXPECT_EQ(ioctl(root_.get(), FITHAW, 0), 0);
+    }
+  }
+
+ private:
+  TempTree tree_;
+  std::string path_;
+  UniqueFd root_;
+  bool frozen_ = false;
+};
+
+// Writers that are stuck in the source, all on one CPU, and what others on this CPU still can do.
+class StuckTest : public UringTest {
+ protected:
+  void SetUp() override {
+    UringTest::SetUp();
+    if (IsSkipped() || HasFatalFailure()) return;
+    source_ = std::make_unique<FrozenSource>();
+    if (!source_->ok()) GTEST_SKIP() << "cannot make a file system on a loop device";
+    write_file(source_->path() + "/f", "content");
+    mount_ = std::make_unique<Mount>(MountSettings{
+        .options = {"transport=uring", "io=daemon", "cache=none"}, .source = source_->path()});
+    ASSERT_TRUE(mount_->ok());
+    for (int i = 0; i < kMost; ++i) write_file(mnt(i), "");
+    source_->freeze();
+  }
+  void TearDown() override {
+    if (source_) source_->thaw();
+    writers_.clear();
+    mount_.reset();
+    source_.reset();
+  }
+  std::string mnt(int number) const { return mount_->mnt("w" + std::to_string(number)); }
+
+  void write_on_cpu(int cpu, int count, int flags) {
+    for (int i = 0; i < count; ++i) {
+      const auto number = static_cast<int>(writers_.size());
+      writers_.push_back(std::make_unique<Child>([this, cpu, number, flags] {
+        pin_to(cpu);
+        const UniqueFd fd(open(mnt(number).c_str(), O_WRONLY | O_CLOEXEC | flags));
+        ASSERT_EQ(pwrite(fd.get(), "x", 1, 0), 1);
+      }));
+    }
+    for (const auto& writer : writers_) {
+      ASSERT_TRUE(wait_until([&] { return writer->sleeps_in(SYS_pwrite64); }));
+    }
+  }
+  // From the same CPU, and long enough for requests to meet every state of its queue.
+  void others_get_on(int cpu) {
+    Child other([this, cpu] {
+      pin_to(cpu);
+      for (int i = 0; i < 200; ++i) {
+        struct stat st {};
+        ASSERT_EQ(stat(mount_->mnt("f").c_str(), &st), 0);
+        ASSERT_EQ(read_file(mount_->mnt("f")), "content");
+      }
+    });
+    ASSERT_TRUE(other.join());
+  }
+  void all_end() {
+    source_->thaw();
+    for (std::size_t i = 0; i < writers_.size(); ++i) {
+      ASSERT_TRUE(writers_[i]->join());
+      EXPECT_EQ(read_file(mnt(static_cast<int>(i))), "x");
+    }
+    writers_.clear();
+  }
+
+  static constexpr int kMost = 60;
+  std::unique_ptr<FrozenSource> source_;
+  std::unique_ptr<Mount> mount_;
+  std::vector<std::unique_ptr<Child>> writers_;
+};
+
+// Many more than a queue has entries.
+TEST_F(StuckTest, CallsThatMayWaitMoveAsideHoweverManyThereAre) {
+  for (const int cpu : {0, sched_getcpu()}) {
+    write_on_cpu(cpu, kMost / 2, O_DSYNC);
+    others_get_on(cpu);
+  }
+  all_end();
+}
+
+// Plain writes are not expected to wait, so nobody moves them aside beforehand.
+TEST_F(StuckTest, WaitsThatNobodyExpectedDoNotStopACpu) {
+  write_on_cpu(0, 5, 0);
+  others_get_on(0);
+  all_end();
+}
+
+TEST_F(StuckTest, UnmountsWhileCallsAreStuck) {
+  write_on_cpu(0, 10, O_DSYNC);
+  for (const auto& writer : writers_) writer->signal(SIGKILL);
+  mount_->abort();
+  source_->thaw();
+  for (const auto& writer : writers_) writer->kill();
+  writers_.clear();
+  EXPECT_TRUE(mount_->wait_for_exit());
+}
+
+TEST_F(UringTest, KilledDaemonLeavesNobodyWaiting) {
+  for (int round = 0; round < 5; ++round) {
+    Mount mount({.options = {"transport=uring"}, .broken_on_purpose = true});
+    ASSERT_TRUE(mount.ok());
+    write_file(mount.mnt("f"), "");
+    Actor holder(mount.mnt("f"));
+    Actor waiter(mount.mnt("f"));
+    EXPECT_EQ(holder.call({.op = Op::kFlock, .slot = 0, .number = LOCK_EX}).result, 0);
+    waiter.begin({.op = Op::kFlock, .slot = 0, .number = LOCK_EX});
+    ASSERT_TRUE(wait_until([&] { return waiter.waits(); }));
+    std::vector<std::unique_ptr<Child>> clients;
+    for (int i = 0; i < 6; ++i) {
+      clients.push_back(std::make_unique<Child>([&, i] {
+        const std::string name = mount.mnt("g" + std::to_string(i));
+        for (;;) {
+          if (try_open(name, O_RDWR | O_CREAT) != 0) return;
+          if (unlink(name.c_str()) != 0) return;
+        }
+      }));
+    }
+    ASSERT_TRUE(wait_until([&] { return access(mount.source("g5").c_str(), F_OK) == 0; }));
+    ASSERT_EQ(kill(mount.pid(), SIGKILL), 0);
+    for (const auto& client : clients) EXPECT_TRUE(client->join());
+    EXPECT_NE(waiter.finish().result, 0);
+  }
+}
+
+}  // namespace
+}  // namespace passthroughfs::test
