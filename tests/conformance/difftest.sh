@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # Compares a mount with a native directory by random calls. Run by with_mount.sh.
 #   difftest.sh DIFFTEST STEPS SEED... [-- OPTION...]
-# A seed of "random" is drawn and printed; "in-place" goes with the next seed and uses the root of the
-# mount itself.
+# A seed of "random" is drawn and printed, except under CI: there a failure has to mean that the change
+# under test is to blame. "in-place" goes with the next seed and uses the root of the mount itself.
 set -u
 difftest=$1 steps=$2
 shift 2
@@ -20,7 +20,10 @@ for seed in "${seeds[@]}"; do
     continue
   fi
   chosen=(--seed "$seed")
-  [ "$seed" = random ] && chosen=()
+  if [ "$seed" = random ]; then
+    [ "${CI:-}" = true ] && continue
+    chosen=()
+  fi
   "$difftest" --left "$NATIVE" --right "$MNT" --users --steps "$steps" "${chosen[@]}" \
     "${in_place[@]}" "$@" || exit
   in_place=()
