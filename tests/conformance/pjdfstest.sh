@@ -15,6 +15,12 @@ fi
 command -v prove > /dev/null || { echo "skipped: prove (perl) is not installed"; exit 77; }
 results=$(mktemp -d)
 trap 'rm -rf "$results"' EXIT
+chmod 755 "$results"  # tests become other users, who run the suite's program
+
+# What the suite expects depends on the kind of file system: of a mount, the kind of its source.
+cp -r "$suite" "$results/suite"
+suite=$results/suite
+echo "fs=$(df -PT "$native" | awk 'END {print toupper($2)}')" >> "$suite/tests/conf"
 
 # One line "file/NUMBER ok|not ok" per check, without the texts, which name temporary files.
 run() {  # directory, output
