@@ -162,6 +162,8 @@ Result exec_sendfile(Agent& agent, const Op& op) {
       (in_file.st_ino == out_file.st_ino || S_ISFIFO(out_file.st_mode))) {
     return {.value = kNotMade};
   }
+  // From where its descriptor stands: see exceptions() about the end of a directory.
+  if (S_ISDIR(in_file.st_mode) && op.b < 0) return {.value = kNotMade};
   const int in = agent.fd(op.fd), out = agent.fd(op.fd2);
   if (!agent.exact_blocks && op.b > kSeekable) return {.value = kNotMade};
   if (direct_on_disk(agent, out)) return {.value = kNotMade};
