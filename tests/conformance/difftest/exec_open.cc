@@ -104,6 +104,7 @@ Result exec_setfl(Agent& agent, const Op& op) {
   // See exceptions(): of kernel passthrough, and of files that were made append-only.
   if (agent.profile == Profile::kPassthrough || agent.board->locked) {
     const int now = fcntl(fd, F_GETFL);
+    if (now >= 0 && agent.board->locked) flags &= ~O_APPEND;
     if (now >= 0) flags |= now & (O_APPEND | O_DIRECT);
   }
   return outcome(fcntl(fd, F_SETFL, flags));
