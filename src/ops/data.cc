@@ -4,7 +4,9 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
 #include <optional>
+#include <thread>
 
 #include "ops/attributes.h"
 #include "ops/handlers.h"
@@ -62,6 +64,47 @@ Result<std::size_t> read_fully(BorrowedFd fd, MutableByteSpan into, std::uint64_
     done += *got;
   }
   return done;
+}
+
+// One of the appends past the page cache that are being written to an inode.
+class DirectAppend {
+ public:
+  explicit DirectAppend(const InodeRef& inode) noexcept : inode_(inode) {
+    inode_->direct_appends.fetch_add(1, std::memory_order_relaxed);
+  }
+  ~DirectAppend() { inode_->direct_appends.fetch_sub(1, std::memory_order_release); }
+  DirectAppend(const DirectAppend&) = delete;
+  DirectAppend& operator=(const DirectAppend&) = delete;
+
+ private:
+  const InodeRef& inode_;
+};
+
+// With O_DIRECT the kernel sends all parts of a long write at once, and which is served first is a
+// matter of chance; but the source appends them in the order in which it gets them. No other append
+// runs in this mount meanwhile, the kernel holds the inode's lock over all the parts. So it is a
+// part's turn when the file is as long as the kernel reckoned.
+Result<void> wait_for_turn(OpContext& context, const InodeRef& inode, BorrowedFd fd,
+                           std::uint64_t offset) {
+  const auto has_come = [&] {
+    auto st = sys::stat_at(fd, "", STATX_SIZE);
+    return !st || st->stx_size >= offset;
+  };
+  if (has_come()) return ok();
+  const auto blocking = TRY(context.may_wait());
+  // Who made the file shorter behind the mount is not waited for longer than it takes the part
+  // before, which has been read from the kernel already, to be begun; once it is, until it is done.
+  constexpr auto kPatience = std::chrono::seconds(1);
+  constexpr auto kMost = std::chrono::seconds(60);
+  using Clock = std::chrono::steady_clock;
+  const auto start = Clock::now();
+  for (auto pause = std::chrono::microseconds(20); !has_come();) {
+    const bool working = inode->direct_appends.load(std::memory_order_acquire) != 0;
+    if (Clock::now() - start > (working ? kMost : kPatience)) break;
+    std::this_thread::sleep_for(pause);
+    pause = std::min(pause * 2, std::chrono::microseconds(1000));
+  }
+  return ok();
 }
 
 Result<std::uint64_t> copy(OpContext& context, const wire::CopyFileRangeRequest& request,
@@ -144,6 +187,13 @@ Result<wire::WriteOut> write(OpContext& context, const wire::WriteRequest& reque
     how |= RWF_DSYNC;
   }
 
+  InodeRef inode;
+  std::optional<DirectAppend> turn;
+  if (append && (flags & O_DIRECT) != 0) {
+    inode = TRY(context.state.inodes->pin(context.node_id()));
+    TRY(wait_for_turn(context, inode, file.fd(), request.offset));
+    turn.emplace(inode);
+  }
   std::optional<OpContext::Blocking> blocking;
   if ((flags & (O_SYNC | O_DSYNC | O_DIRECT)) != 0 && !context.state.memory_source) {
     blocking.emplace(TRY(context.may_wait()));

@@ -44,6 +44,7 @@ struct alignas(64) Inode : SlotHead {
   std::uint8_t handle_bytes;  // 0: not saved
   unsigned char handle[FileHandle::kMaxBytes];
   std::atomic<std::uint8_t> maybe_mapped;     // for writing, after the last close (ops/mapped.h)
+  std::atomic<std::uint8_t> direct_appends;   // being written now (ops/data.cc)
   std::uint32_t daemon_opens;                 // opens whose reads and writes come to the daemon
   std::atomic<std::uint32_t> mappable_opens;  // passthrough opens for reading and writing
 };

@@ -10,9 +10,12 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdlib>
+#include <cstring>
 #include <map>
 #include <memory>
 #include <sstream>
+#include <string_view>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -302,6 +305,43 @@ TEST_F(AppendTest, LargeAppendLosesNothing) {
   const std::string content = read_file(source("f"));
   EXPECT_EQ(content.size(), big.size() + 200);
   EXPECT_EQ(std::count(content.begin(), content.end(), 's'), 200);
+}
+
+TEST_F(AppendTest, PartsOfALongDirectAppendStayInOrder) {
+  // Past the page cache the kernel sends all the requests of one write at once; the last one, the
+  // smallest, must not be served first.
+  constexpr std::size_t kBlock = 4096;
+  constexpr std::size_t kBlocks = 513;  // two of the largest requests, and a block
+  const std::unique_ptr<char, decltype(&std::free)> data(
+      static_cast<char*>(std::aligned_alloc(kBlock, kBlocks * kBlock)), &std::free);
+  for (std::size_t i = 0; i < kBlocks; ++i) {
+    std::memset(data.get() + i * kBlock, static_cast<int>('a' + i % 23), kBlock);
+  }
+  const std::string_view expected(data.get(), kBlocks * kBlock);
+  const UniqueFd fd(
+      open(mnt("f").c_str(), O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_DIRECT | O_CLOEXEC, 0644));
+  if (!fd.valid()) GTEST_SKIP() << "no O_DIRECT here";
+  for (int round = 0; round < 30; ++round) {
+    ASSERT_EQ(ftruncate(fd.get(), 0), 0);
+    ASSERT_EQ(write(fd.get(), expected.data(), expected.size()),
+              static_cast<ssize_t>(expected.size()));
+    ASSERT_TRUE(read_file(source("f")) == expected) << "round " << round;
+  }
+}
+
+TEST_F(AppendTest, DirectAppendToAFileThatWasCutBehindTheMount) {
+  // The kernel still believes in the old size; nobody is waited for in vain for long.
+  constexpr std::size_t kBlock = 4096;
+  const std::unique_ptr<char, decltype(&std::free)> data(
+      static_cast<char*>(std::aligned_alloc(kBlock, kBlock)), &std::free);
+  std::memset(data.get(), 'x', kBlock);
+  const UniqueFd fd(
+      open(mnt("f").c_str(), O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_DIRECT | O_CLOEXEC, 0644));
+  if (!fd.valid()) GTEST_SKIP() << "no O_DIRECT here";
+  ASSERT_EQ(write(fd.get(), data.get(), kBlock), static_cast<ssize_t>(kBlock));
+  ASSERT_EQ(truncate(source("f").c_str(), 0), 0);
+  ASSERT_EQ(write(fd.get(), data.get(), kBlock), static_cast<ssize_t>(kBlock));
+  EXPECT_TRUE(read_file(source("f")) == std::string(kBlock, 'x'));
 }
 
 }  // namespace
