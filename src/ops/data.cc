@@ -166,7 +166,9 @@ Result<ByteSpan> read(OpContext& context, const wire::ReadRequest& request) {
   return ByteSpan(into.first(done));
 }
 
-Result<wire::WriteOut> write(OpContext& context, const wire::WriteRequest& request) {
+namespace {
+
+Result<wire::WriteOut> write_data(OpContext& context, const wire::WriteRequest& request) {
   const bool writeback = (request.write_flags & wire::kWriteCache) != 0;
   // Page writeback carries flags of whichever file the kernel had at hand: it is positional and
   // buffered, always.
@@ -231,6 +233,21 @@ Result<wire::WriteOut> write(OpContext& context, const wire::WriteRequest& reque
   wire::WriteOut out{};
   out.size = static_cast<std::uint32_t>(done);
   return out;
+}
+
+}  // namespace
+
+Result<wire::WriteOut> write(OpContext& context, const wire::WriteRequest& request) {
+  auto written = write_data(context, request);
+  const bool through_pages =
+      (request.flags & O_DIRECT) == 0 && (request.write_flags & wire::kWriteCache) == 0;
+  if (through_pages && context.state.invalidations != nullptr && !context.moving() &&
+      (!written || written->size < request.data.size())) {
+    // The kernel has put the data into its pages before it asked. It will not read it from there,
+    // but who has them mapped sees it until they are gone. They are locked until this is answered.
+    context.state.invalidations->drop_pages(context.node_id());
+  }
+  return written;
 }
 
 // Only SEEK_DATA and SEEK_HOLE come here. The shared position that they move is used by nobody.

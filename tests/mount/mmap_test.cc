@@ -2,13 +2,16 @@
 //
 // Mapped files: shared between processes, and coherent with read and write.
 #include <fcntl.h>
+#include <linux/fs.h>
 #include <signal.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstring>
 #include <string>
 #include <string_view>
@@ -183,6 +186,32 @@ TEST_F(MmapTest, CacheIsDroppedWhenTheSourceChanges) {
     const Mapping map(fresh.get(), 4096, PROT_READ);
     return map.valid() && map.data()[0] == 'b';
   }));
+}
+
+TEST_F(MmapTest, WhatARefusedWriteBroughtIsNotMapped) {
+  PFS_NEEDS_ROOT();
+  const std::string content(4096, 'a');
+  write_file(mnt("f"), content);
+  const UniqueFd fd = open_file(mnt("f"), O_RDWR);
+  const Mapping map(fd.get(), 4096, PROT_READ);
+  ASSERT_TRUE(map.valid());
+  ASSERT_EQ(map.data()[0], 'a');
+  int flags = 0;
+  if (ioctl(fd.get(), FS_IOC_GETFLAGS, &flags) != 0) GTEST_SKIP() << "no inode flags here";
+  for (const int lock : {FS_IMMUTABLE_FL, FS_APPEND_FL}) {
+    int locked = flags | lock;
+    ASSERT_EQ(ioctl(fd.get(), FS_IOC_SETFLAGS, &locked), 0);
+    if (lock == FS_IMMUTABLE_FL) {
+      EXPECT_EQ(pwrite(fd.get(), "new", 3, 10), -1);
+      EXPECT_EQ(errno, EPERM);
+    } else {  // natively it can still be written: it was opened before
+      (void)pwrite(fd.get(), "new", 3, 10);
+    }
+    EXPECT_TRUE(wait_until([&] {
+      return std::memcmp(map.data(), read_file(source("f")).data(), content.size()) == 0;
+    }));
+    ASSERT_EQ(ioctl(fd.get(), FS_IOC_SETFLAGS, &flags), 0);
+  }
 }
 
 TEST_F(MmapTest, AccessBeyondTheEndIsASignal) {
