@@ -112,6 +112,14 @@ constexpr Exception kExceptions[] = {
      "natively a load from a hole may allocate a page (tmpfs), a store does at once, and "
      "preallocated "
      "space counts as data where it was read into the source's page cache; not asked for"},
+    {"O_DIRECT reads that are not aligned, of a file that was ever mapped or preallocated, on disk",
+     "ext4 refuses them where it finds blocks and gives zeros where it finds none, and there is "
+     "chance in that: natively a store to a page that is part of a large folio allocates the holes "
+     "of all of it; not made"},
+    {"what a write that failed brought, in pages that are mapped",
+     "the kernel's FUSE fills its pages before it asks, and the daemon has them dropped when it "
+     "has "
+     "answered; after such a write there is a pause"},
     {"the mode that link() looks at right after an open with O_TRUNC",
      "protected_hardlinks uses the cached mode, with the setuid bits that O_TRUNC dropped"},
     {"times of FIFOs and devices",

@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstdio>
+#include <ctime>
 
 #include "exec.h"
 
@@ -63,12 +64,40 @@ bool direct_on_disk(const Agent& agent, int fd) {
   return flags >= 0 && (flags & O_DIRECT) != 0 && (flags & O_PATH) == 0;
 }
 
+// Whether a read at `position` (-1: where the descriptor stands) is refused or not by what is a
+// hole of the file, when nobody can say what is: see exceptions().
+bool holes_decide(const Agent& agent, int fd, std::int64_t position, std::size_t length) {
+  constexpr std::uint64_t kAlignment = 4096;
+  struct stat st {};
+  if (!direct_on_disk(agent, fd) || fstat(fd, &st) != 0) return false;
+  const SideBoard::Known* known = agent.board->find(st.st_ino);
+  if (known == nullptr || (!known->ever_mapped && !known->preallocated)) return false;
+  if (position < 0) position = lseek(fd, 0, SEEK_CUR);
+  return ((static_cast<std::uint64_t>(position) | length) % kAlignment) != 0;
+}
+
+// After a write that failed, wholly or in part, pages that are mapped show what it brought until
+// the daemon has had them dropped; see exceptions().
+void let_pages_go(const Agent& agent, int fd) {
+  struct stat st {};
+  if (fstat(fd, &st) != 0) return;
+  const SideBoard::Known* known = agent.board->find(st.st_ino);
+  if (known == nullptr || known->mappings <= 0) return;
+  const timespec moment{0, 20'000'000};
+  (void)nanosleep(&moment, nullptr);
+}
+
 }  // namespace
 
 Result exec_read(Agent& agent, const Op& op) {
   if (agent.board->locked && direct_on_disk(agent, agent.fd(op.fd))) return {.value = kNotMade};
   const int fd = agent.fd(op.fd);
   const std::size_t length = length_of(op.a);
+  // readv's parts are never aligned.
+  if (holes_decide(agent, fd, op.kind == Kind::kPread ? op.c : -1,
+                   op.kind == Kind::kReadv ? 1 : length)) {
+    return {.value = kNotMade};
+  }
   ssize_t got = -1;
   if (op.kind == Kind::kRead) {
     got = read(fd, agent.buffer, length);
@@ -113,6 +142,7 @@ Result exec_write(Agent& agent, const Op& op) {
                   : pwritev2(fd, parts.data(), count, op.c, static_cast<int>(op.d));
   }
   Result result = outcome(written);
+  if (written < static_cast<ssize_t>(length) && result.error != EBADF) let_pages_go(agent, fd);
   if (torn && result.value > 0) ++result.value;
   if (frozen && written > 0) {
     const timespec times[2] = {{0, UTIME_OMIT}, before.st_mtim};
@@ -167,7 +197,9 @@ Result exec_sendfile(Agent& agent, const Op& op) {
   const int in = agent.fd(op.fd), out = agent.fd(op.fd2);
   if (!agent.exact_blocks && op.b > kSeekable) return {.value = kNotMade};
   if (direct_on_disk(agent, out)) return {.value = kNotMade};
+  if (holes_decide(agent, in, op.b, length_of(op.a))) return {.value = kNotMade};
   Result result = outcome(sendfile(out, in, op.b < 0 ? nullptr : &from, length_of(op.a)));
+  if (result.error == EPERM) let_pages_go(agent, out);
   add_position(in, result);
   add_position(out, result);
   return result;
