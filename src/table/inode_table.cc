@@ -251,6 +251,8 @@ Result<InodeRef> InodeTable::lookup(UniqueFd fd, InodeKey key, std::uint16_t typ
       inode->daemon_opens = 0;
       inode->mappable_opens.store(0, std::memory_order_relaxed);
       inode->maybe_mapped.store(0, std::memory_order_relaxed);
+      inode->direct_appends.store(0, std::memory_order_relaxed);
+      inode->vain_waits.store(0, std::memory_order_relaxed);
       inode->cached_version.store(0, std::memory_order_relaxed);
       inode->recently_used.store(1, std::memory_order_relaxed);
       inode->fd.store(fd.release(), std::memory_order_release);

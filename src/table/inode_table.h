@@ -45,6 +45,7 @@ struct alignas(64) Inode : SlotHead {
   unsigned char handle[FileHandle::kMaxBytes];
   std::atomic<std::uint8_t> maybe_mapped;     // for writing, after the last close (ops/mapped.h)
   std::atomic<std::uint8_t> direct_appends;   // being written now (ops/data.cc)
+  std::atomic<std::uint8_t> vain_waits;       // of direct appends for their turn, in a row
   std::uint32_t daemon_opens;                 // opens whose reads and writes come to the daemon
   std::atomic<std::uint32_t> mappable_opens;  // passthrough opens for reading and writing
 };
