@@ -122,6 +122,10 @@ constexpr Exception kExceptions[] = {
      "answered; after such a write there is a pause"},
     {"the mode that link() looks at right after an open with O_TRUNC",
      "protected_hardlinks uses the cached mode, with the setuid bits that O_TRUNC dropped"},
+    {"the mode that a write looks at right after an access ACL was set, in kernel passthrough",
+     "the kernel's FUSE decides by the cached mode whether the write takes set-group-ID away, and "
+     "the "
+     "daemon has no part in the write; with that profile somebody asks for the mode in between"},
     {"times of FIFOs and devices",
      "reads and writes of them stay in the kernel, and reach neither the daemon nor the source"},
     {"l_pid of F_GETLK when an OFD lock is in the way, and of F_OFD_GETLK",

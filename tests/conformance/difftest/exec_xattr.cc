@@ -3,6 +3,7 @@
 // Extended attributes, POSIX ACLs and file capabilities among them.
 #include <linux/capability.h>
 #include <linux/posix_acl_xattr.h>
+#include <sys/stat.h>
 #include <sys/xattr.h>
 
 #include <algorithm>
@@ -98,11 +99,19 @@ Result exec_setxattr(Agent& agent, const Op& op) {
   const char* name = op.name.c_str();
   const int flags = static_cast<int>(op.c);
   if (agent.fault == Fault::kLostXattr && value.size() > 64) return {};
-  if (op.kind == Kind::kFsetxattr) {
-    return outcome(fsetxattr(agent.fd(op.fd), name, value.data(), value.size(), flags));
+  const bool by_fd = op.kind == Kind::kFsetxattr;
+  const Result result =
+      outcome(by_fd ? fsetxattr(agent.fd(op.fd), name, value.data(), value.size(), flags)
+                    : (op.d != 0 ? lsetxattr : setxattr)(op.path.c_str(), name, value.data(),
+                                                         value.size(), flags));
+  // What the ACL does to the mode the kernel's FUSE learns when somebody asks, which a write in
+  // passthrough does not: see exceptions().
+  struct stat st {};
+  if (result.error == 0 && agent.profile == Profile::kPassthrough &&
+      op.name == "system.posix_acl_access") {
+    (void)(by_fd ? fstat(agent.fd(op.fd), &st) : stat(op.path.c_str(), &st));
   }
-  return outcome(
-      (op.d != 0 ? lsetxattr : setxattr)(op.path.c_str(), name, value.data(), value.size(), flags));
+  return result;
 }
 
 Result exec_getxattr(Agent& agent, const Op& op) {
