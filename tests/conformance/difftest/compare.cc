@@ -147,8 +147,8 @@ constexpr Exception kExceptions[] = {
      "it "
      "says so before the source is asked (both refuse); access() is answered from the mode alone, "
      "and "
-     "fcntl may set and clear O_APPEND, which is therefore left alone; copy_file_range of nothing "
-     "succeeds, and so does removing the default "
+     "fcntl may set and clear O_APPEND, which is therefore left alone; copy_file_range and "
+     "writes of nothing succeed, and so does removing the default "
      "ACL of what is no directory, also by an empty one; shared mappings of and POSIX locks on "
      "such files are not made"},
     {"chown to -1, -1",
@@ -184,8 +184,9 @@ constexpr Exception kExceptions[] = {
      "ext4 remembers entries from an earlier getdents, even one that had no room for any, and "
      "POSIX "
      "leaves open whether what changed since is listed; listed from the start only"},
-    {"lseek and sendfile beyond the largest file of the source",
-     "EINVAL natively; the kernel's FUSE does not know that limit; not made"},
+    {"lseek, sendfile and copy_file_range beyond the largest file of the source",
+     "EINVAL or EFBIG natively, even of nothing; the kernel's FUSE does not know that limit; not "
+     "made"},
     {"which of several read locks F_GETLK names",
      "the first in a list whose order is the kernel's own"},
     {"O_DIRECT set by F_SETFL on a file that is append-only or immutable by then",
@@ -215,7 +216,10 @@ bool is_lock_refusal(const Op& op, const Result& left, const Result& right) {
   const bool removes = op.kind == Kind::kRemovexattr || op.kind == Kind::kFremovexattr;
   const bool sets_empty = (op.kind == Kind::kSetxattr || op.kind == Kind::kFsetxattr) && op.a == 0;
   const bool default_acl = (removes || sets_empty) && op.name == "system.posix_acl_default";
-  return right.error != 0 || op.kind == Kind::kAccess || op.kind == Kind::kCopyRange || default_acl;
+  const bool writes = op.kind == Kind::kWrite || op.kind == Kind::kPwrite ||
+                      op.kind == Kind::kWritev || op.kind == Kind::kPwritev2;
+  return right.error != 0 || op.kind == Kind::kAccess || default_acl ||
+         (op.kind == Kind::kCopyRange && right.value == 0) || (writes && op.a == 0);
 }
 
 void compare_line(const Op& op, std::string_view left_line, std::string_view right_line,

@@ -175,6 +175,7 @@ Result exec_copy_range(Agent& agent, const Op& op) {
   loff_t from = op.b, to = op.c;
   const int in = agent.fd(op.fd), out = agent.fd(op.fd2);
   if (direct_on_disk(agent, in) || direct_on_disk(agent, out)) return {.value = kNotMade};
+  if (!agent.exact_blocks && op.c > kSeekable) return {.value = kNotMade};
   Result result = outcome(copy_file_range(in, op.b < 0 ? nullptr : &from, out,
                                           op.c < 0 ? nullptr : &to, length_of(op.a), 0));
   if (op.b < 0) add_position(in, result);
