@@ -150,7 +150,16 @@ constexpr Exception kExceptions[] = {
      "fcntl may set and clear O_APPEND, which is therefore left alone; copy_file_range and "
      "writes of nothing succeed, and so does removing the default "
      "ACL of what is no directory, also by an empty one; shared mappings of and POSIX locks on "
-     "such files are not made"},
+     "such files are not made, nor stores to shared mappings of any file then: natively such a "
+     "file "
+     "refuses the store, through the mount only what is written back"},
+    {"stores to a shared mapping of a file with capabilities, but in kernel passthrough",
+     "natively the capabilities stay; the daemon writes the page back by a write, which takes them "
+     "away; not made, and no capabilities given to a file that is mapped"},
+    {"locks relative to the end of a directory",
+     "the kernel counts from the size that it knows; a directory's changes with each name in it; "
+     "not "
+     "made"},
     {"chown to -1, -1",
      "natively moves ctime and drops setuid; the kernel's FUSE sends a change of nothing, which "
      "also "

@@ -44,6 +44,7 @@ struct SideBoard {
     bool mapped;   // since the last snapshot
     bool ever_mapped;
     bool preallocated;  // fallocate
+    bool capable;       // had file capabilities
   };
   std::array<Known, 1024> known{};
   std::size_t known_count = 0;
@@ -68,6 +69,7 @@ struct Mapping {
   std::size_t length = 0;
   std::size_t offset = 0;  // in the file
   ino_t ino = 0;
+  bool shared = false;
   int file = -1;  // O_PATH: it tells the size without being an open of the file
 };
 
@@ -121,9 +123,9 @@ inline bool same_time(const timespec& x, const timespec& y) {
 // Whether a change made from now on must get other times: file systems stamp with a clock that
 // ticks every few milliseconds. A patient agent waits until it is so.
 bool settled(const Agent& agent, const struct stat& st);
-// The board's entry for the file behind `fd`, made if there is none; null when the board is full. From
-// then on the agent holds the file, so that no other one gets its inode number: on a disk that is a
-// matter of chance, and the two sides would know different things.
+// The board's entry for the file behind `fd`, made if there is none; null when the board is full.
+// From then on the agent holds the file, so that no other one gets its inode number: on a disk that
+// is a matter of chance, and the two sides would know different things.
 SideBoard::Known* remember(Agent& agent, int fd);
 // " mapped" when attributes of this inode may lag behind stores through a mapping.
 void add_mapped(const Agent& agent, ino_t ino, std::string& detail);

@@ -3,6 +3,7 @@
 // Locks of all three sorts, never waiting.
 #include <fcntl.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 
 #include "exec.h"
 
@@ -32,6 +33,10 @@ Result exec_lock(Agent& agent, const Op& op) {
   // A daemon cannot open an immutable file to lock it for writing.
   if (agent.board->locked) return {.value = kNotMade};
   if (may_outlive_close(agent, agent.fd(op.fd))) return {.value = kNotMade};
+  struct stat st {};  // see exceptions() about the size of directories
+  if (op.d == SEEK_END && fstat(agent.fd(op.fd), &st) == 0 && S_ISDIR(st.st_mode)) {
+    return {.value = kNotMade};
+  }
   struct flock lock {};
   lock.l_type = static_cast<short>(op.a);
   lock.l_whence = static_cast<short>(op.d);

@@ -79,6 +79,14 @@ std::size_t storable(const Mapping& map, std::size_t position, std::size_t lengt
   return position < end ? end - position : 0;
 }
 
+// Stores that the daemon cannot bring to the source as they would be made there: see exceptions().
+bool cannot_be_written_back(const Agent& agent, const Mapping& map) {
+  if (!map.shared || agent.profile == Profile::kPassthrough) return false;
+  if (agent.board->locked) return true;
+  const SideBoard::Known* known = agent.board->find(map.ino);
+  return known != nullptr && known->capable;
+}
+
 }  // namespace
 
 Result exec_mmap(Agent& agent, const Op& op) {
@@ -94,6 +102,7 @@ Result exec_mmap(Agent& agent, const Op& op) {
   map.address = static_cast<char*>(address);
   map.length = (length + kPage - 1) / kPage * kPage;
   map.offset = static_cast<std::size_t>(op.c);
+  map.shared = flags == MAP_SHARED;
   const std::string link = "self/fd/" + std::to_string(agent.fd(op.fd));
   map.file = openat(agent.proc, link.c_str(), O_PATH | O_CLOEXEC);
   struct stat st {};
@@ -110,6 +119,7 @@ Result exec_store(Agent& agent, const Op& op) {
   Mapping& map = mapping(agent, op);
   std::size_t start = 0, length = 0;
   if (!range_of(map, op, start, length)) return {.value = kNotMade};
+  if (cannot_be_written_back(agent, map)) return {.value = kNotMade};
   fill_pattern(agent.buffer, length, op.d);
   const BusErrors guard;
   if (sigsetjmp(bus_error_return, 1) != 0) return bus_error();

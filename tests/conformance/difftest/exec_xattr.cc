@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Extended attributes, POSIX ACLs and file capabilities among them.
+#include <fcntl.h>
 #include <linux/capability.h>
 #include <linux/posix_acl_xattr.h>
 #include <sys/stat.h>
 #include <sys/xattr.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cstdio>
@@ -92,9 +94,28 @@ std::string value_for(const Op& op) {
   return value;
 }
 
+// Capabilities for a file whose pages may still have to be written back: see exceptions().
+bool would_be_lost(const Agent& agent, const Op& op) {
+  if (op.name != "security.capability" || agent.profile == Profile::kPassthrough) return false;
+  struct stat st {};
+  const bool found = op.kind == Kind::kFsetxattr ? fstat(agent.fd(op.fd), &st) == 0
+                                                 : stat(op.path.c_str(), &st) == 0;
+  const SideBoard::Known* known = found ? agent.board->find(st.st_ino) : nullptr;
+  return known != nullptr && known->mappings > 0;
+}
+
+void remember_capabilities(Agent& agent, const Op& op) {
+  const bool by_fd = op.kind == Kind::kFsetxattr;
+  const int fd = by_fd ? agent.fd(op.fd)
+                       : open(op.path.c_str(), O_PATH | O_CLOEXEC | (op.d != 0 ? O_NOFOLLOW : 0));
+  if (SideBoard::Known* known = remember(agent, fd)) known->capable = true;
+  if (!by_fd) close(fd);
+}
+
 }  // namespace
 
 Result exec_setxattr(Agent& agent, const Op& op) {
+  if (would_be_lost(agent, op)) return {.value = kNotMade};
   const std::string value = value_for(op);
   const char* name = op.name.c_str();
   const int flags = static_cast<int>(op.c);
@@ -107,6 +128,7 @@ Result exec_setxattr(Agent& agent, const Op& op) {
   // What the ACL does to the mode the kernel's FUSE learns when somebody asks, which a write in
   // passthrough does not: see exceptions().
   struct stat st {};
+  if (result.error == 0 && op.name == "security.capability") remember_capabilities(agent, op);
   if (result.error == 0 && agent.profile == Profile::kPassthrough &&
       op.name == "system.posix_acl_access") {
     (void)(by_fd ? fstat(agent.fd(op.fd), &st) : stat(op.path.c_str(), &st));
