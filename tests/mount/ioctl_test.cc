@@ -2,9 +2,11 @@
 //
 // The file ioctls that FUSE lets through, and that all others are refused.
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <linux/fs.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/xattr.h>
 #include <termios.h>
 #include <unistd.h>
 
@@ -161,6 +163,27 @@ TEST_P(IoctlTest, AppendOnlyFilesLoseSetIdBitsToAWriter) {
         ASSERT_EQ(unlink(path.c_str()), 0);
       }
     }
+  });
+}
+
+TEST_P(IoctlTest, AppendOnlyFilesLoseCapabilitiesToAWriter) {
+  PFS_NEEDS_ROOT();
+  same([](Trace& trace, const std::string& dir) {
+    const std::string path = dir + "/f";
+    write_file(path, "content");
+    ASSERT_EQ(chmod(path.c_str(), 0666), 0);
+    vfs_cap_data data{};
+    data.magic_etc = VFS_CAP_REVISION_2 | VFS_CAP_FLAGS_EFFECTIVE;
+    data.data[0].permitted = 1U << CAP_NET_BIND_SERVICE;
+    trace.num("setxattr", setxattr(path.c_str(), "security.capability", &data, sizeof data, 0));
+    trace.num("SETFLAGS", set_flags(path, FS_APPEND_FL));
+    run_as(kAlice, trace, [&](Trace& t) {
+      const UniqueFd fd(open(path.c_str(), O_WRONLY | O_APPEND | O_CLOEXEC));
+      t.num("write", write(fd.get(), "x", 1));
+    });
+    trace.num("left", getxattr(path.c_str(), "security.capability", nullptr, 0));
+    ASSERT_EQ(set_flags(path, 0), 0);
+    trace.content("content", path);
   });
 }
 
