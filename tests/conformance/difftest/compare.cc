@@ -156,6 +156,10 @@ constexpr Exception kExceptions[] = {
     {"stores to a shared mapping of a file with capabilities, but in kernel passthrough",
      "natively the capabilities stay; the daemon writes the page back by a write, which takes them "
      "away; not made, and no capabilities given to a file that is mapped"},
+    {"writes by root to an append-only or immutable file with capabilities",
+     "the kernel's FUSE asks for the removal of the capabilities first, with the same request as "
+     "for "
+     "removexattr, which the source refuses to root too; not made"},
     {"locks relative to the end of a directory",
      "the kernel counts from the size that it knows; a directory's changes with each name in it; "
      "not "

@@ -76,6 +76,14 @@ bool holes_decide(const Agent& agent, int fd, std::int64_t position, std::size_t
   return ((static_cast<std::uint64_t>(position) | length) % kAlignment) != 0;
 }
 
+// Root changes a file with capabilities that may be append-only or immutable: see exceptions().
+bool may_keep_capabilities(const Agent& agent, int fd) {
+  struct stat st {};
+  if (!agent.board->locked || agent.number != 0 || fstat(fd, &st) != 0) return false;
+  const SideBoard::Known* known = agent.board->find(st.st_ino);
+  return known != nullptr && known->capable;
+}
+
 // After a write that failed, wholly or in part, pages that are mapped show what it brought until
 // the daemon has had them dropped; see exceptions().
 void let_pages_go(const Agent& agent, int fd) {
@@ -122,7 +130,7 @@ Result exec_read(Agent& agent, const Op& op) {
 Result exec_write(Agent& agent, const Op& op) {
   if (agent.board->locked && direct_on_disk(agent, agent.fd(op.fd))) return {.value = kNotMade};
   const int fd = agent.fd(op.fd);
-  if (direct_on_disk(agent, fd)) return {.value = kNotMade};
+  if (direct_on_disk(agent, fd) || may_keep_capabilities(agent, fd)) return {.value = kNotMade};
   std::size_t length = length_of(op.a);
   fill_pattern(agent.buffer, length, op.b);
   const bool torn = agent.fault == Fault::kTornWrite && length > 4096;
@@ -167,6 +175,7 @@ Result exec_truncate(Agent& agent, const Op& op) {
 Result exec_fallocate(Agent& agent, const Op& op) {
   // tmpfs has no ZERO_RANGE. The kernel's FUSE drops setuid before it knows that.
   if (agent.exact_blocks && (op.b & FALLOC_FL_ZERO_RANGE) != 0) return {.value = kNotMade};
+  if (may_keep_capabilities(agent, agent.fd(op.fd))) return {.value = kNotMade};
   if (SideBoard::Known* known = remember(agent, agent.fd(op.fd))) known->preallocated = true;
   return outcome(fallocate(agent.fd(op.fd), static_cast<int>(op.b), op.c, op.a));
 }
@@ -176,6 +185,7 @@ Result exec_copy_range(Agent& agent, const Op& op) {
   const int in = agent.fd(op.fd), out = agent.fd(op.fd2);
   if (direct_on_disk(agent, in) || direct_on_disk(agent, out)) return {.value = kNotMade};
   if (!agent.exact_blocks && op.c > kSeekable) return {.value = kNotMade};
+  if (may_keep_capabilities(agent, out)) return {.value = kNotMade};
   Result result = outcome(copy_file_range(in, op.b < 0 ? nullptr : &from, out,
                                           op.c < 0 ? nullptr : &to, length_of(op.a), 0));
   if (op.b < 0) add_position(in, result);
@@ -197,7 +207,7 @@ Result exec_sendfile(Agent& agent, const Op& op) {
   if (S_ISDIR(in_file.st_mode) && op.b < 0) return {.value = kNotMade};
   const int in = agent.fd(op.fd), out = agent.fd(op.fd2);
   if (!agent.exact_blocks && op.b > kSeekable) return {.value = kNotMade};
-  if (direct_on_disk(agent, out)) return {.value = kNotMade};
+  if (direct_on_disk(agent, out) || may_keep_capabilities(agent, out)) return {.value = kNotMade};
   if (holes_decide(agent, in, op.b, length_of(op.a))) return {.value = kNotMade};
   Result result = outcome(sendfile(out, in, op.b < 0 ? nullptr : &from, length_of(op.a)));
   if (result.error == EPERM) let_pages_go(agent, out);
