@@ -117,6 +117,7 @@ auto as_modifier(const Caller& caller, BorrowedFd fd, bool kill_suidgid, Call&& 
     -> decltype(call()) {
   if (!impersonation_enabled()) return call();
   if (caller.uid == 0) {
+    set_thread_reserves(true);  // a part may be done: there is no asking again
     const WithoutFsetid without(kill_suidgid);
     return as_caller(caller, std::forward<Call>(call));
   }

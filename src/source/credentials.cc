@@ -172,6 +172,8 @@ void set_thread_reserves(bool allowed) noexcept {
   if (caps.write()) t_reserves = wanted;
 }
 
+bool thread_has_reserves() noexcept { return t_reserves != Reserves::denied; }
+
 ActingAs::ActingAs(uid_t uid, gid_t gid, std::span<const std::uint32_t> groups,
                    std::uint64_t extra_capabilities) noexcept {
   if (!impersonation_enabled()) return;

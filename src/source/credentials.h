@@ -3,6 +3,7 @@
 
 #include <sys/types.h>
 
+#include <cerrno>
 #include <cstdint>
 #include <span>
 #include <utility>
@@ -37,6 +38,7 @@ void set_thread_umask(mode_t mask) noexcept;
 // quota limits): CAP_SYS_RESOURCE, which a change of identity does not touch. Kept until the next
 // call, like the umask; as_caller() and ActingAs set it.
 void set_thread_reserves(bool allowed) noexcept;
+[[nodiscard]] bool thread_has_reserves() noexcept;
 
 // What /proc says about a caller: its file system ids, all groups, and the capabilities over files
 // that it has in the daemon's user namespace.
@@ -101,6 +103,19 @@ inline constexpr std::uint64_t kCapFsetid = 1ULL << 4;
   return caller.uid == 0 && caller.gid == 0;
 }
 
+// Runs `call` as root, which we are. What is kept for root is used only when the call is refused
+// without it: changing capabilities costs more than most calls. For calls that do all or nothing;
+// who may do a part (write) allows it beforehand.
+template <typename Call>
+auto as_root(Call&& call) -> decltype(call()) {
+  auto result = call();
+  if (result.has_value() || thread_has_reserves()) return result;
+  if (result.error() != ENOSPC && result.error() != EDQUOT && result.error() != EPERM)
+    return result;
+  set_thread_reserves(true);
+  return call();
+}
+
 // Runs `call` (which gives a Result) as the caller. First with the ids and the groups of the
 // request; only when that is refused are all groups and capabilities of the caller read from /proc
 // (some 15 us) and the call repeated, which a refused call allows. The kernel has already checked
@@ -110,10 +125,7 @@ template <typename Call>
 auto as_caller(const Caller& caller, Call&& call, std::uint64_t extra_capabilities = 0)
     -> decltype(call()) {
   if (!impersonation_enabled()) return call();
-  if (is_root(caller)) {
-    set_thread_reserves(true);
-    return call();
-  }
+  if (is_root(caller)) return as_root(std::forward<Call>(call));
   auto result = [&]() -> decltype(call()) {
     const ActingAs acting(caller.uid, caller.gid, caller.groups, extra_capabilities);
     if (!acting.ok()) return Err(EPERM);

@@ -566,13 +566,14 @@ TEST_F(CredentialsTest, OnlyRootsRequestsMayUseReserves) {
     ASSERT_EQ(::unshare(CLONE_NEWUSER), 0) << Errno::last().to_string();
     entered.pass();
     ASSERT_TRUE(mapped.wait());
+    // A call that finds no room without them.
     const auto reserves = [](const test::Identity& who) {
-      bool has = false;
-      EXPECT_TRUE(as_caller(caller_of(who), [&]() -> Result<void> {
-                    has = Now::read().has(CAP_SYS_RESOURCE);
-                    return ok();
-                  }).has_value());
-      return has;
+      return as_caller(caller_of(who),
+                       [&]() -> Result<void> {
+                         if (!Now::read().has(CAP_SYS_RESOURCE)) return Err(ENOSPC);
+                         return ok();
+                       })
+          .has_value();
     };
     ASSERT_TRUE(Now::read().has(CAP_SYS_RESOURCE));
     EXPECT_TRUE(reserves(test::kRoot));
@@ -583,6 +584,10 @@ TEST_F(CredentialsTest, OnlyRootsRequestsMayUseReserves) {
     root_of_group.gid = kGroup;
     EXPECT_FALSE(reserves(kAlice));
     EXPECT_TRUE(reserves(root_of_group));
+    // Where there is room they are not touched.
+    set_thread_reserves(false);
+    EXPECT_TRUE(as_caller(caller_of(test::kRoot), []() -> Result<void> { return ok(); }));
+    EXPECT_FALSE(thread_has_reserves());
   });
   ASSERT_TRUE(entered.wait());
   for (const char* map : {"uid_map", "gid_map"}) {
