@@ -32,12 +32,13 @@ struct Capabilities {
 };
 
 // What serving needs: rights over files, acting as the caller, the mount itself, and the capability
-// that sets file capabilities. CAP_SYS_RESOURCE (blocks reserved for root, quotas) is used for
-// root's requests only, see set_thread_reserves().
+// that sets file capabilities. CAP_SYS_NICE leaves SCHED_IDLE, see scheduling.h. CAP_SYS_RESOURCE
+// (blocks reserved for root, quotas) is used for root's requests only, see set_thread_reserves().
 constexpr std::array kNeeded{
-    CAP_CHOWN,  CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH, CAP_FOWNER,     CAP_FSETID,
-    CAP_SETGID, CAP_SETUID,       CAP_LINUX_IMMUTABLE, CAP_SYS_ADMIN,  CAP_MKNOD,
-    CAP_LEASE,  CAP_SETFCAP,      CAP_MAC_OVERRIDE,    CAP_SYS_PTRACE, CAP_SYS_RESOURCE};
+    CAP_CHOWN,        CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH, CAP_FOWNER,
+    CAP_FSETID,       CAP_SETGID,       CAP_SETUID,          CAP_LINUX_IMMUTABLE,
+    CAP_SYS_ADMIN,    CAP_MKNOD,        CAP_LEASE,           CAP_SETFCAP,
+    CAP_MAC_OVERRIDE, CAP_SYS_NICE,     CAP_SYS_PTRACE,      CAP_SYS_RESOURCE};
 
 void keep_needed_capabilities(Capabilities& caps) {
   std::array<std::uint32_t, 2> keep{};

@@ -5,6 +5,7 @@
 #include <sched.h>
 
 #include <chrono>
+#include <ctime>
 #include <system_error>
 
 #include "base/log.h"
@@ -33,6 +34,19 @@ void pin_to(int cpu) noexcept {
   // A container may not let us, or the CPU is off; then the scheduler places the thread.
   (void)::pthread_setaffinity_np(::pthread_self(), size, set);
   CPU_FREE(set);
+}
+
+bool is_forget(const wire::InHeader& header) noexcept {
+  const auto opcode = static_cast<wire::Opcode>(header.opcode);
+  return opcode == wire::Opcode::forget || opcode == wire::Opcode::batch_forget;
+}
+
+// Where rings carry the rest, a FORGET for each removed file would wake its reader each time, on
+// the CPU of somebody who works. Nobody waits for one, and the kernel hands those that have
+// gathered over at once. An INTERRUPT may wait this long behind them.
+void let_forgets_gather() noexcept {
+  constexpr timespec kPause{.tv_sec = 0, .tv_nsec = 1'000'000};
+  (void)::nanosleep(&kPause, nullptr);
 }
 
 std::vector<int> cpus_to_pin() {
@@ -150,6 +164,8 @@ Result<void> WorkerPool::add_worker(Role role, int cpu) {
 
 void WorkerPool::run(Worker& worker) noexcept {
   if (worker.cpu() >= 0) pin_to(worker.cpu());
+  if (worker.role() == Role::bound) let_clients_run_on();
+  if (worker.role() == Role::reader && !bound_) scheduling_.add_this_thread();
   own_umask();
   if (worker.role() == Role::helper) {
     run_helper(worker);
@@ -192,8 +208,13 @@ void WorkerPool::run_queue(Worker& worker) noexcept {
     }
     if (!incoming->has_value()) continue;
     worker.set_state(Worker::State::serving);
+    const bool forgets = is_forget((*incoming)->request.header);
     worker.serve(**incoming);
-    if (overflow && superfluous(worker)) park(worker);
+    if (bound_ && worker.role() == Role::reader) {
+      if (forgets) let_forgets_gather();
+    } else if (overflow && superfluous(worker)) {
+      park(worker);
+    }
   }
 }
 
@@ -281,14 +302,17 @@ void WorkerPool::ensure_reader() noexcept {
 
 void WorkerPool::monitor() noexcept {
   for (;;) {
-    const bool readers_busy = look_at_readers();
+    std::uint64_t requests = 0;
+    const bool readers_busy = look_at_readers(requests);
+    const bool scheduling_busy = !bound_ && scheduling_.look(requests, steady_clock::now());
     const bool bound_busy = bound_ && look_at_bound();
     const bool waiters = context_.state.locks.waiting() != 0;
     if (waiters) context_.state.locks.poll();
 
     MutexLock lock(mutex_);
     const auto until =
-        steady_clock::now() + (readers_busy || bound_busy || waiters ? kBusyTick : kIdleTick);
+        steady_clock::now() +
+        (readers_busy || scheduling_busy || bound_busy || waiters ? kBusyTick : kIdleTick);
     while (!ended_ && !poked_ && steady_clock::now() < until) {
       (void)monitor_wake_.wait_until(mutex_, until);
     }
@@ -298,16 +322,16 @@ void WorkerPool::monitor() noexcept {
 }
 
 // No thread reads and none has finished anything since the last look: all of them wait. True: look
-// again soon.
-bool WorkerPool::look_at_readers() noexcept {
-  bool moved = false;
+// again soon. `requests`: how many they have finished since then.
+bool WorkerPool::look_at_readers(std::uint64_t& requests) noexcept {
   for (std::size_t i = 0; i < count(); ++i) {
     Worker& worker = *workers_[i];
     if (worker.role() != Role::reader) continue;
     const std::uint64_t served = worker.served();
-    moved = moved || served != worker.served_at_last_look;
+    requests += served - worker.served_at_last_look;
     worker.served_at_last_look = served;
   }
+  const bool moved = requests != 0;
   const bool missing = reader_missing();
   if (missing && !moved) ensure_reader();
   return moved || missing;

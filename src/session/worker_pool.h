@@ -14,6 +14,7 @@
 #include "base/mutex.h"
 #include "channel/channel.h"
 #include "ops/mount_state.h"
+#include "session/scheduling.h"
 #include "session/worker.h"
 
 namespace passthroughfs {
@@ -89,7 +90,7 @@ class WorkerPool {
   void run_helper(Worker& worker) noexcept;
   void park(Worker& worker) noexcept;
   void monitor() noexcept;
-  bool look_at_readers() noexcept;
+  bool look_at_readers(std::uint64_t& requests) noexcept;
   bool look_at_bound() noexcept;
   bool reader_missing() const noexcept;
   bool superfluous(const Worker& worker) const noexcept;
@@ -133,6 +134,7 @@ class WorkerPool {
   Decision decision_ PFS_GUARDED_BY(mutex_) = Decision::open;  // whether bound workers go on
   std::size_t attached_ PFS_GUARDED_BY(mutex_) = 0;
   std::optional<Errno> refused_ PFS_GUARDED_BY(mutex_);
+  ReaderScheduling scheduling_{ReaderScheduling::possible()};
   std::thread monitor_;
 };
 
