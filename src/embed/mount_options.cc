@@ -95,6 +95,14 @@ constexpr auto kOptions = std::to_array<MountOption>({
                                   : CacheMode::coherent;
        return {};
      }},
+    {"locks", ValueKind::choice, "auto|source|mount",
+     "locks on files are the source's, or the mount's alone (auto: with cache=forever)",
+     [](Config& c, Value v) -> Outcome<void> {
+       c.locks = v == "auto"     ? LockMode::automatic
+                 : v == "source" ? LockMode::source
+                                 : LockMode::mount;
+       return {};
+     }},
     {"threads", ValueKind::value, "N", "workers (default: one per CPU)", set_threads},
     {"journal", ValueKind::value, "FILE|memory|off", "where changes are kept (this version: off)",
      [](Config&, Value v) -> Outcome<void> {

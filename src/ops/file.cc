@@ -85,6 +85,14 @@ bool open_later(const BackingUse& use, std::uint32_t flags) noexcept {
   return use.passthrough() && !can_write(flags) && (flags & (O_TRUNC | O_DIRECT)) == 0;
 }
 
+// Whether close need not ask: it has neither locks to give back nor errors to report, nor pages of
+// the kernel's that are to be written by then.
+bool close_says_nothing(const MountState& state, const InodeRef& inode, const BackingUse& use,
+                        std::uint32_t flags) noexcept {
+  return locks_stay_in_kernel(state.config) && state.closes_silently(*inode) &&
+         (use.passthrough() || !can_write(flags));
+}
+
 Result<wire::OpenOut> add_handle(OpContext& context, const InodeRef& inode, SourceFile file,
                                  UniqueFd direct, std::uint32_t flags, BackingUse& use) {
   if (file.fd.valid()) leave_access_times(context.state, file.fd.borrow());
@@ -97,6 +105,9 @@ Result<wire::OpenOut> add_handle(OpContext& context, const InodeRef& inode, Sour
     opened.io = HandleIo::passthrough;
   } else if (keep_pages(*inode, file.fd.borrow())) {
     out.open_flags |= wire::fopen_flag::keep_cache;
+  }
+  if (close_says_nothing(context.state, inode, use, flags)) {
+    out.open_flags |= wire::fopen_flag::noflush;
   }
   opened.fd = std::move(file.fd);
   opened.direct_fd = std::move(direct);
@@ -218,8 +229,8 @@ Result<CreateReply> tmpfile(OpContext& context, const wire::CreateRequest& reque
       context.state, [&] { return context.state.source.reopen(file->fd.borrow(), O_PATH); }));
   InodeRef inode;
   if (context.state.config.handles == HandleMode::stateless) {
-    // There is no ENOSYS here that would make the kernel do it in two steps, as for CREATE. The node
-    // keeps the nameless file alive; no RELEASE with this fh is looked at.
+    // There is no ENOSYS here that would make the kernel do it in two steps, as for CREATE. The
+    // node keeps the nameless file alive; no RELEASE with this fh is looked at.
     return CreateReply{TRY(look_up(context.state, std::move(path), &inode)), wire::OpenOut{}};
   }
   UniqueFd direct = TRY(open_direct(context.state, *file, request.flags));
@@ -242,6 +253,7 @@ Result<void> flush(OpContext& context, const wire::FlushRequest& request) {
   context.state.locks.drop_owner(context.node_id(), request.lock_owner);
   // A passthrough handle that nothing has needed a descriptor for has nothing to report either.
   if (!handle.fd().valid()) return ok();
+  if (context.state.closes_silently(*TRY(context.node()))) return ok();
   UniqueFd copy = TRY(with_descriptors(context.state, [&] { return duplicate(handle.fd()); }));
   return copy.close_checked();
 }

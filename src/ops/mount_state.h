@@ -61,6 +61,11 @@ struct MountState {
   // The source is in memory: reads, writes and fsync of it do not wait. Of what is mounted inside
   // the source that need not be true; such waits are found by WorkerPool.
   bool memory_source = false;
+  // Closing a file on the source's own device reports nothing.
+  bool silent_close = false;
+  [[nodiscard]] bool closes_silently(const Inode& inode) const noexcept {
+    return silent_close && inode.key.device == source.root_device();
+  }
   // The source refuses RWF_NOWAIT: reads that may wait cannot be told from those that do not.
   std::atomic<bool> no_nowait{false};
 };

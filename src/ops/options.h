@@ -9,6 +9,7 @@ namespace passthroughfs {
 enum class HandleMode : std::uint8_t { table, stateless };
 enum class IoMode : std::uint8_t { automatic, passthrough, daemon };
 enum class TransportMode : std::uint8_t { automatic, uring, dev };
+enum class LockMode : std::uint8_t { automatic, source, mount };
 enum class CacheMode : std::uint8_t { normal, none, forever, coherent };
 
 // What a mount is asked to do; filled by the command line, constant afterwards.
@@ -19,6 +20,7 @@ struct MountConfig {
   IoMode io = IoMode::automatic;
   TransportMode transport = TransportMode::automatic;
   CacheMode cache = CacheMode::normal;
+  LockMode locks = LockMode::automatic;
   unsigned threads = 0;  // 0: one per CPU
   bool read_only = false;
   bool allow_other = false;
@@ -33,5 +35,13 @@ struct MountConfig {
   std::uint32_t max_write = 1U << 20;  // bytes
   bool trace = false;                  // -d: a line per request
 };
+
+// Whether the kernel keeps the locks on files itself: then nobody else sees them, taking one is no
+// request, and close has nothing to tell. Without handles nobody else could keep them.
+[[nodiscard]] inline bool locks_stay_in_kernel(const MountConfig& config) noexcept {
+  if (config.handles == HandleMode::stateless) return true;
+  if (config.locks == LockMode::automatic) return config.cache == CacheMode::forever;
+  return config.locks == LockMode::mount;
+}
 
 }  // namespace passthroughfs

@@ -28,9 +28,6 @@ constexpr std::uint64_t kWanted =
     posix_acl | abort_error | max_pages | init_ext | direct_io_allow_mmap | has_ioctl_dir |
     has_expire_only;
 
-// Locks go to the source, where those who work there directly see them.
-constexpr std::uint64_t kWantedWithHandles = posix_locks | flock_locks;
-
 constexpr std::uint32_t kPageSize = 4096;
 
 }  // namespace
@@ -48,13 +45,14 @@ Result<Negotiated> negotiate(const wire::InitRequest& offer, const MountConfig& 
 
   std::uint64_t wanted = kWanted;
   if (config.handles == HandleMode::table) {
-    wanted |= kWantedWithHandles;
     if (config.io != IoMode::daemon) wanted |= passthrough;
   } else {
     // Without OPEN nobody would tell of O_TRUNC, so the kernel has to send SETATTR for it.
     wanted &= ~atomic_o_trunc;
     wanted |= no_open_support | no_opendir_support;
   }
+  // Locks go to the source, where those who work there directly see them.
+  if (!locks_stay_in_kernel(config)) wanted |= posix_locks | flock_locks;
   if (config.cache == CacheMode::forever) wanted |= cache_symlinks;
   if (rings) wanted |= over_io_uring;
   out.flags = offer.flags & wanted;

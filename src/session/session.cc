@@ -23,6 +23,7 @@
 #include "session/negotiate.h"
 #include "session/notifier.h"
 #include "session/worker_pool.h"
+#include "source/fs_kind.h"
 #include "source/sys.h"
 
 namespace passthroughfs {
@@ -41,43 +42,6 @@ std::uint64_t raise_descriptor_limit() {
     if (::setrlimit(RLIMIT_NOFILE, &raised) == 0) limit = raised;
   }
   return limit.rlim_cur;
-}
-
-// File systems whose attributes another machine or daemon may have changed.
-bool is_remote(const struct statfs& fs) {
-  constexpr std::array<std::uint32_t, 9> kRemote{
-      0x6969U,      // NFS
-      0x65735546U,  // FUSE
-      0xff534d42U,  // CIFS
-      0xfe534d42U,  // SMB2
-      0x517bU,      // SMB
-      0x01021997U,  // 9p
-      0x00c36400U,  // Ceph
-      0x5346414fU,  // AFS
-      0x73757245U,  // Coda
-  };
-  return std::find(kRemote.begin(), kRemote.end(), static_cast<std::uint32_t>(fs.f_type)) !=
-         kRemote.end();
-}
-
-bool is_stacked(const struct statfs& fs) {
-  constexpr std::array<std::uint32_t, 2> kStacked{
-      0x794c7630U,  // overlayfs
-      0xf15fU,      // ecryptfs
-  };
-  return std::find(kStacked.begin(), kStacked.end(), static_cast<std::uint32_t>(fs.f_type)) !=
-         kStacked.end();
-}
-
-// No disk, no network: their reads and writes are copies.
-bool is_in_memory(const struct statfs& fs) {
-  constexpr std::array<std::uint32_t, 3> kMemory{
-      0x01021994U,  // tmpfs
-      0x858458f6U,  // ramfs
-      0x958458f6U,  // hugetlbfs
-  };
-  return std::find(kMemory.begin(), kMemory.end(), static_cast<std::uint32_t>(fs.f_type)) !=
-         kMemory.end();
 }
 
 // The process of a thread, while that thread lives.
@@ -181,9 +145,11 @@ Result<void> SessionImpl::prepare(std::string& message) {
   state_.validity = validity_of(state_.config.cache);
   struct statfs fs;
   if (::fstatfs(state_.source.root().get(), &fs) == 0) {
-    state_.remote_source = is_remote(fs);
-    state_.memory_source = is_in_memory(fs);
-    stacked_ = is_stacked(fs);
+    const FsKind kind = fs_kind(fs);
+    state_.remote_source = kind.remote;
+    state_.memory_source = kind.in_memory;
+    state_.silent_close = kind.silent_close;
+    stacked_ = kind.stacked;
   }
   state_.inodes->set_backing_closer(
       [](void* context, std::int32_t id) { static_cast<MountState*>(context)->backings.close(id); },
@@ -368,6 +334,10 @@ StatsView SessionImpl::stats() const {
   out.io = state_.backings.enabled() ? "passthrough" : "daemon";
   out.io_reason = state_.backings.reasons();
   out.cache = cache_name(state_.config.cache);
+  out.locks = locks_stay_in_kernel(state_.config) ? "mount" : "source";
+  if (state_.config.locks == LockMode::source && locks_stay_in_kernel(state_.config)) {
+    out.notes.emplace_back("locks=source needs handles=table: locks are seen on this mount only");
+  }
   if (!no_rings_.empty()) out.notes.push_back("not over io_uring: " + no_rings_);
   if (state_.config.cache == CacheMode::coherent) {
     out.notes.emplace_back("cache=coherent is not part of this version: serving with normal");

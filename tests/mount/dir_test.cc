@@ -60,18 +60,6 @@ void fill(const std::string& path, int count) {
   }
 }
 
-// How often the daemon was asked for `operation` until now.
-std::uint64_t requests(const Mount& mount, const std::string& at, std::string_view operation) {
-  std::istringstream lines(mount.command({"stats", at}).out);
-  for (std::string line; std::getline(lines, line);) {
-    std::istringstream words(line);
-    std::string name;
-    std::uint64_t count = 0;
-    if (words >> name >> count && name == operation) return count;
-  }
-  return 0;
-}
-
 // Small directories, so that one listing is one request.
 void make_directories(const std::string& path, int count, int files) {
   for (int i = 0; i < count; ++i) {
@@ -95,7 +83,7 @@ TEST_F(DirTest, WhoLooksAtWhatItListsIsGivenTheAttributesWithTheList) {
   }
   EXPECT_EQ(seen, std::size_t{kDirectories} * kFiles);
   // One directory to find out, then only the directories themselves.
-  EXPECT_LT(requests(mount(), mnt(""), "LOOKUP"), std::uint64_t{kDirectories} + 2 * kFiles);
+  EXPECT_LT(mount().requests("LOOKUP"), std::uint64_t{kDirectories} + 2 * kFiles);
 }
 
 TEST_F(DirTest, WhoOnlyListsCausesNoLookups) {

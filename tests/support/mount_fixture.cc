@@ -337,6 +337,17 @@ ProgramResult Mount::command(const std::vector<std::string>& arguments) const {
   return run_program(all, environment_);
 }
 
+std::uint64_t Mount::requests(std::string_view operation) const {
+  std::istringstream lines(command({"stats", mnt_}).out);
+  for (std::string line; std::getline(lines, line);) {
+    std::istringstream words(line);
+    std::string name;
+    std::uint64_t count = 0;
+    if (words >> name >> count && name == operation) return count;
+  }
+  return 0;
+}
+
 Trace expect_same(const Mount& mount, const Scenario& scenario) {
   Trace native;
   Trace mounted;

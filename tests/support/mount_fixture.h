@@ -82,6 +82,8 @@ class Mount {
 
   // Runs `passthroughfs ARGUMENTS...` in the daemon's environment (state and socket directories).
   ProgramResult command(const std::vector<std::string>& arguments) const;
+  // How often the daemon has been asked for an operation ("LOOKUP") until now, by its statistics.
+  std::uint64_t requests(std::string_view operation) const;
   const std::vector<std::string>& environment() const { return environment_; }
 
   // Unmounts, waits for the daemon, and fails the test unless it ended with 0 and without a

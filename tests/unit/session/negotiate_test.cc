@@ -49,6 +49,20 @@ TEST(Negotiate, StatelessWantsNoOpensAndSeparateTruncation) {
   EXPECT_EQ(settled->flags & (flag::atomic_o_trunc | flag::posix_locks | flag::flock_locks), 0U);
 }
 
+TEST(Negotiate, LocksStayInTheKernelOnlyWhenNobodyElseCouldSeeThem) {
+  constexpr std::uint64_t kLocks = flag::posix_locks | flag::flock_locks;
+  const auto asked = [](CacheMode cache, LockMode locks) {
+    MountConfig config;
+    config.cache = cache;
+    config.locks = locks;
+    return negotiate(offer(~0ULL), config, false)->flags & kLocks;
+  };
+  EXPECT_EQ(asked(CacheMode::normal, LockMode::automatic), kLocks);
+  EXPECT_EQ(asked(CacheMode::forever, LockMode::automatic), 0U);
+  EXPECT_EQ(asked(CacheMode::forever, LockMode::source), kLocks);
+  EXPECT_EQ(asked(CacheMode::normal, LockMode::mount), 0U);
+}
+
 TEST(Negotiate, RingsAreTakenWhenBothSidesHaveThem) {
   EXPECT_NE(negotiate(offer(~0ULL), {}, false, true)->flags & flag::over_io_uring, 0U);
   EXPECT_EQ(negotiate(offer(~flag::over_io_uring), {}, false, true)->flags & flag::over_io_uring,
