@@ -85,6 +85,14 @@ bool open_later(const BackingUse& use, std::uint32_t flags) noexcept {
   return use.passthrough() && !can_write(flags) && (flags & (O_TRUNC | O_DIRECT)) == 0;
 }
 
+// A file that is only appended to. Through its page cache the kernel may send one write in two
+// parts, when the first page is not up to date, and a writer on the source could come in between.
+// Past the cache it is one request, and there is nobody to miss the pages: this descriptor can
+// neither read nor map them.
+bool appends_only(std::uint32_t flags) noexcept {
+  return (flags & O_ACCMODE) == O_WRONLY && (flags & O_APPEND) != 0;
+}
+
 // Whether close need not ask: it has neither locks to give back nor errors to report, nor pages of
 // the kernel's that are to be written by then.
 bool close_says_nothing(const MountState& state, const InodeRef& inode, const BackingUse& use,
@@ -103,6 +111,8 @@ Result<wire::OpenOut> add_handle(OpContext& context, const InodeRef& inode, Sour
     out.open_flags |= wire::fopen_flag::passthrough;
     out.backing_id = use.id();
     opened.io = HandleIo::passthrough;
+  } else if (appends_only(flags)) {
+    out.open_flags |= wire::fopen_flag::direct_io;
   } else if (keep_pages(*inode, file.fd.borrow())) {
     out.open_flags |= wire::fopen_flag::keep_cache;
   }
