@@ -7,6 +7,7 @@
 #include <spawn.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <sys/utsname.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -85,6 +86,13 @@ Check fuse_device() {
   const UniqueFd fd(open("/dev/fuse", O_RDWR | O_CLOEXEC));
   check.ok = fd.valid();
   check.value = check.ok ? "can be opened" : std::strerror(errno);
+  struct stat st {};
+  if (check.ok && fstat(fd.get(), &st) == 0 && st.st_rdev != makedev(10, 229)) {
+    check.ok = false;
+    check.value = "is another device";
+    check.hint = "a container masks it: give it the device /dev/fuse";
+    return check;
+  }
   if (errno == ENOENT || errno == ENODEV || errno == ENXIO) {
     check.hint = check.ok ? "" : "load the kernel module: modprobe fuse";
   } else if (!check.ok) {

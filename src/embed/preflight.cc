@@ -6,6 +6,7 @@
 #include <poll.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/sysmacros.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -143,6 +144,12 @@ Outcome<void> preflight(MountConfig& config) {
   if (auto checked = check_not_inside(config, source); !checked) return checked;
   if (access("/dev/fuse", F_OK) != 0) {
     return Error{ENODEV, "there is no /dev/fuse; is the kernel module 'fuse' loaded?"};
+  }
+  // Sandboxes put /dev/null in the place of what they do not give; mount(2) would say EINVAL.
+  struct stat device {};
+  if (stat("/dev/fuse", &device) == 0 &&
+      (!S_ISCHR(device.st_mode) || device.st_rdev != makedev(10, 229))) {
+    return Error{ENODEV, "/dev/fuse is not the FUSE device; does this container mask it?"};
   }
   return {};
 }

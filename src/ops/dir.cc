@@ -23,39 +23,38 @@ bool is_dot_or_dotdot(const char* name) noexcept {
 // stateless design has no handle; then the stream lives for this request.
 class Listing {
  public:
-  Listing(BorrowedFd fd, DirStream& stream) PFS_REQUIRES(stream.mutex) : fd_(fd), stream_(stream) {}
+  explicit Listing(BorrowedFd fd) : fd_(fd) {}
 
   // Goes to a cookie that an earlier entry carried, or 0 for the start. A buffer that already
   // stands there is used; offset 0 always reads anew, because rewinddir must show what is new.
-  Result<void> seek(std::uint64_t offset) PFS_REQUIRES(stream_.mutex) {
-    const bool continues = offset != 0 && stream_.buffer && stream_.next_offset == offset;
+  Result<void> seek(DirStream& stream, std::uint64_t offset) PFS_REQUIRES(stream.mutex) {
+    const bool continues = offset != 0 && stream.buffer && stream.next_offset == offset;
     if (continues) return ok();
-    stream_.used = stream_.consumed = 0;
-    stream_.next_offset = offset;
+    stream.used = stream.consumed = 0;
+    stream.next_offset = offset;
     return check_void(::lseek(fd_.get(), static_cast<off_t>(offset), SEEK_SET));
   }
 
   // The next entry without taking it; nullptr at the end.
-  Result<const sys::RawDirent*> peek() PFS_REQUIRES(stream_.mutex) {
-    if (stream_.consumed == stream_.used) {
-      if (!stream_.buffer) stream_.buffer = std::make_unique<std::byte[]>(DirStream::kBufferSize);
-      stream_.consumed = 0;
-      stream_.used = 0;
-      stream_.used = TRY(
-          sys::read_directory(fd_, MutableByteSpan(stream_.buffer.get(), DirStream::kBufferSize)));
-      if (stream_.used == 0) return static_cast<const sys::RawDirent*>(nullptr);
+  Result<const sys::RawDirent*> peek(DirStream& stream) PFS_REQUIRES(stream.mutex) {
+    if (stream.consumed == stream.used) {
+      if (!stream.buffer) stream.buffer = std::make_unique<std::byte[]>(DirStream::kBufferSize);
+      stream.consumed = 0;
+      stream.used = 0;
+      stream.used = TRY(
+          sys::read_directory(fd_, MutableByteSpan(stream.buffer.get(), DirStream::kBufferSize)));
+      if (stream.used == 0) return static_cast<const sys::RawDirent*>(nullptr);
     }
-    return reinterpret_cast<const sys::RawDirent*>(stream_.buffer.get() + stream_.consumed);
+    return reinterpret_cast<const sys::RawDirent*>(stream.buffer.get() + stream.consumed);
   }
 
-  void take(const sys::RawDirent& entry) PFS_REQUIRES(stream_.mutex) {
-    stream_.consumed += entry.reclen;
-    stream_.next_offset = entry.off;
+  void take(DirStream& stream, const sys::RawDirent& entry) PFS_REQUIRES(stream.mutex) {
+    stream.consumed += entry.reclen;
+    stream.next_offset = entry.off;
   }
 
  private:
   const BorrowedFd fd_;
-  DirStream& stream_;
 };
 
 struct Directory {
@@ -85,12 +84,12 @@ template <typename Add>
 Result<void> list(OpContext& context, Directory& directory, std::uint64_t offset, Add&& add) {
   DirStream& stream = directory.stream();
   MutexLock lock(stream.mutex);
-  Listing listing(directory.file.fd(), stream);
-  TRY(listing.seek(offset));
+  Listing listing(directory.file.fd());
+  TRY(listing.seek(stream, offset));
   const Inode& inode = *directory.inode;
   const bool root = directory.inode.id() == InodeTable::kRoot;
   for (bool first = true;; first = false) {
-    auto entry = listing.peek();
+    auto entry = listing.peek(stream);
     if (!entry && first) return entry.error();
     if (!entry || *entry == nullptr) return ok();
     const sys::RawDirent& raw = **entry;
@@ -100,7 +99,7 @@ Result<void> list(OpContext& context, Directory& directory, std::uint64_t offset
       ino = context.state.source.devices().shown_ino(inode.key.device, inode.key.ino);
     }
     if (!add(raw, ino)) return ok();
-    listing.take(raw);
+    listing.take(stream, raw);
   }
 }
 

@@ -33,7 +33,7 @@ struct alignas(64) Handle : SlotHead {
   std::uint8_t reserved;
   std::int64_t opened_sec;  // CLOCK_REALTIME
   std::uint32_t opened_nsec;
-  std::atomic<std::uint8_t> flocked;  // a flock was taken through it
+  std::atomic<std::uint8_t> flocked;  // a flock is held through it
   std::atomic<std::uint64_t> reads, writes, bytes_read, bytes_written;
 };
 static_assert(sizeof(Handle) == 128);

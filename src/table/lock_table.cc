@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <unordered_set>
 
 namespace passthroughfs {
 namespace {
@@ -56,8 +57,13 @@ Result<void> LockTable::try_flock(const LockClaim& claim, const HandleRef& handl
   int operation = LOCK_UN;
   if (claim.lock.type == F_RDLCK) operation = LOCK_SH;
   if (claim.lock.type == F_WRLCK) operation = LOCK_EX;
-  if (claim.lock.type != F_UNLCK) handle->flocked.store(1, std::memory_order_relaxed);
-  return lock_result(::flock(handle.fd().get(), operation | LOCK_NB));
+  auto done = lock_result(::flock(handle.fd().get(), operation | LOCK_NB));
+  // A conversion that is refused loses what it would have converted.
+  if (done || done.error() == EAGAIN) {
+    const bool held = done && claim.lock.type != F_UNLCK;
+    handle->flocked.store(held ? 1 : 0, std::memory_order_relaxed);
+  }
+  return done;
 }
 
 Result<void> LockTable::try_posix(Node& node, const LockClaim& claim, const HandleRef& handle,
@@ -98,7 +104,7 @@ void LockTable::note_range(Owner& owner, const wire::FileLock& lock) {
   owner.ranges.swap(kept);
 }
 
-std::vector<std::uint64_t> LockTable::blockers(const Node& node, const LockClaim& claim) {
+LockTable::Blockers LockTable::blockers(const Node& node, const LockClaim& claim) {
   std::vector<std::uint64_t> out;
   for (const auto& [id, owner] : node.owners) {
     if (id == claim.owner) continue;
@@ -109,22 +115,36 @@ std::vector<std::uint64_t> LockTable::blockers(const Node& node, const LockClaim
         });
     if (conflict) out.push_back(id);
   }
-  return out;
+  return std::make_shared<const std::vector<std::uint64_t>>(std::move(out));
+}
+
+// Whether who claims holds anything on this file that a granted claim might replace.
+bool LockTable::holds_locks(const Node& node, const LockClaim& claim, const HandleRef& handle) {
+  if (claim.flock) return handle->flocked.load(std::memory_order_relaxed) != 0;
+  const auto own = node.owners.find(claim.owner);
+  return own != node.owners.end() && !own->second.ranges.empty();
 }
 
 // Whether one of those who block the owner waits, in the end, for the owner itself.
-bool LockTable::would_deadlock(std::uint64_t owner, const std::vector<std::uint64_t>& blocked_by) {
-  std::vector<std::uint64_t> open = blocked_by;
-  std::vector<std::uint64_t> seen;
+bool LockTable::would_deadlock(std::uint64_t owner, const Blockers& blocked_by) {
+  if (blocked_by->empty()) return false;
+  std::unordered_multimap<std::uint64_t, const Blockers*> waits_of;
+  for (const auto& [unique, wait] : waits_) {
+    if (wait.blocked_by != nullptr) waits_of.emplace(wait.owner, &wait.blocked_by);
+  }
+  std::vector<std::uint64_t> open = *blocked_by;
+  std::unordered_set<std::uint64_t> seen;
+  std::unordered_set<const void*> followed;  // many wait for the same
   while (!open.empty()) {
     const std::uint64_t next = open.back();
     open.pop_back();
     if (next == owner) return true;
-    if (std::find(seen.begin(), seen.end(), next) != seen.end()) continue;
-    seen.push_back(next);
-    for (const auto& [unique, wait] : waits_) {
-      if (wait.owner == next) {
-        open.insert(open.end(), wait.blocked_by.begin(), wait.blocked_by.end());
+    if (!seen.insert(next).second) continue;
+    const auto [first, last] = waits_of.equal_range(next);
+    for (auto at = first; at != last; ++at) {
+      const Blockers& further = *at->second;
+      if (followed.insert(further.get()).second) {
+        open.insert(open.end(), further->begin(), further->end());
       }
     }
   }
@@ -170,10 +190,11 @@ Result<void> LockTable::set(const LockClaim& claim, const HandleRef& handle,
     auto [at, added] = stripe.nodes.try_emplace(claim.node);
     if (added) nodes_.fetch_add(1, std::memory_order_relaxed);
     Node& node = at->second;
+    const bool held = holds_locks(node, claim, handle);
     done = claim.flock ? try_flock(claim, handle) : try_posix(node, claim, handle, &source);
     // Unlocking and downgrading let others in; so does a failed flock conversion, which loses what
-    // it had.
-    if (!node.waiters.empty()) retry(node, answers);
+    // it had. Who had nothing has given nothing back.
+    if (held && !node.waiters.empty()) retry(node, answers);
     erase_if_idle(stripe, claim.node);
   }
   send(answers);
@@ -191,10 +212,11 @@ void LockTable::set_or_wait(const LockClaim& claim, HandleRef handle, const Sour
     auto [at, added] = stripe.nodes.try_emplace(claim.node);
     if (added) nodes_.fetch_add(1, std::memory_order_relaxed);
     Node& node = at->second;
+    const bool held = holds_locks(node, claim, handle);
     auto done = claim.flock ? try_flock(claim, handle) : try_posix(node, claim, handle, &source);
     int error = done ? 0 : done.error().value();
     if (error == EAGAIN) {
-      std::vector<std::uint64_t> blocked_by;
+      Blockers blocked_by;
       if (!claim.flock) blocked_by = blockers(node, claim);
       MutexLock graph(graph_mutex_);
       if (!claim.flock && would_deadlock(claim.owner, blocked_by)) {
@@ -217,7 +239,7 @@ void LockTable::set_or_wait(const LockClaim& claim, HandleRef handle, const Sour
       }
     }
     if (reply.pending()) answers.push_back({std::move(reply), error});
-    if (!node.waiters.empty()) retry(node, answers);
+    if (held && !node.waiters.empty()) retry(node, answers);
     erase_if_idle(stripe, claim.node);
   }
   send(answers);
@@ -225,21 +247,44 @@ void LockTable::set_or_wait(const LockClaim& claim, HandleRef handle, const Sour
 }
 
 void LockTable::retry(Node& node, std::vector<Answer>& answers) {
+  // What was refused in this pass to somebody who holds nothing here is refused to others who hold
+  // nothing, too. Without this, each of thousands of waiters would cost a call and a look at
+  // thousands of owners, every time.
+  struct Refused {
+    LockClaim claim;
+    Blockers blocked_by;
+  };
+  constexpr std::size_t kMostRefused = 16;
+  std::vector<Refused> refused;
   for (auto at = node.waiters.begin(); at != node.waiters.end();) {
     Waiter& waiter = *at;
-    auto done = waiter.claim.flock ? try_flock(waiter.claim, waiter.handle)
-                                   : try_posix(node, waiter.claim, waiter.handle, nullptr);
-    if (!done && done.error() == EAGAIN) {
-      if (!waiter.claim.flock) {
-        MutexLock graph(graph_mutex_);
-        waits_[waiter.unique].blocked_by = blockers(node, waiter.claim);
+    const LockClaim& claim = waiter.claim;
+    const bool held = holds_locks(node, claim, waiter.handle);
+    const auto same = std::find_if(refused.begin(), refused.end(), [&](const Refused& other) {
+      return other.claim.flock == claim.flock && other.claim.lock.type == claim.lock.type &&
+             other.claim.lock.start == claim.lock.start && other.claim.lock.end == claim.lock.end;
+    });
+    Blockers blocked_by;
+    if (!held && same != refused.end()) {
+      blocked_by = same->blocked_by;
+    } else {
+      auto done = claim.flock ? try_flock(claim, waiter.handle)
+                              : try_posix(node, claim, waiter.handle, nullptr);
+      if (done || done.error() != EAGAIN) {
+        refused.clear();  // it may have given a part back
+        unpark(node, waiter);
+        answers.push_back({std::move(waiter.reply), done ? 0 : done.error().value()});
+        at = node.waiters.erase(at);
+        continue;
       }
-      ++at;
-      continue;
+      if (!claim.flock) blocked_by = blockers(node, claim);
+      if (!held && refused.size() < kMostRefused) refused.push_back({claim, blocked_by});
     }
-    unpark(node, waiter);
-    answers.push_back({std::move(waiter.reply), done ? 0 : done.error().value()});
-    at = node.waiters.erase(at);
+    if (!claim.flock) {
+      MutexLock graph(graph_mutex_);
+      waits_[waiter.unique].blocked_by = std::move(blocked_by);
+    }
+    ++at;
   }
 }
 

@@ -7,6 +7,7 @@
 #include <functional>
 #include <list>
 #include <map>
+#include <memory>
 #include <unordered_map>
 #include <vector>
 
@@ -111,9 +112,11 @@ class LockTable {
   Result<void> try_posix(Node& node, const LockClaim& claim, const HandleRef& handle,
                          const SourceTree* source);
   static void note_range(Owner& owner, const wire::FileLock& lock);
-  static std::vector<std::uint64_t> blockers(const Node& node, const LockClaim& claim);
-  bool would_deadlock(std::uint64_t owner, const std::vector<std::uint64_t>& blocked_by)
-      PFS_REQUIRES(graph_mutex_);
+  // Owners, in no order. Shared by the waits that ask for the same.
+  using Blockers = std::shared_ptr<const std::vector<std::uint64_t>>;
+  static Blockers blockers(const Node& node, const LockClaim& claim);
+  static bool holds_locks(const Node& node, const LockClaim& claim, const HandleRef& handle);
+  bool would_deadlock(std::uint64_t owner, const Blockers& blocked_by) PFS_REQUIRES(graph_mutex_);
   void retry(Node& node, std::vector<Answer>& answers);
   void unpark(Node& node, const Waiter& waiter) PFS_EXCLUDES(graph_mutex_);
   void erase_if_idle(Stripe& stripe, NodeId id) PFS_REQUIRES(stripe.mutex);
@@ -127,7 +130,7 @@ class LockTable {
   struct Wait {
     NodeId node;
     std::uint64_t owner;
-    std::vector<std::uint64_t> blocked_by;  // owners; empty: only by somebody on the source
+    Blockers blocked_by;  // none or empty: only by somebody on the source
   };
   std::unordered_map<std::uint64_t, Wait> waits_ PFS_GUARDED_BY(graph_mutex_);  // by unique
 };

@@ -19,6 +19,7 @@
 
 #include "base/fd.h"
 #include "lock_actor.h"
+#include "support/loop_image.h"
 #include "support/mount_fixture.h"
 
 namespace passthroughfs::test {
@@ -82,27 +83,19 @@ TEST_F(UringTest, FallsBackAndSaysWhy) {
 class FrozenSource {
  public:
   FrozenSource() {
-    const std::string image = tree_ / "image";
-    path_ = tree_.make_dir("frozen");
-    write_file(image, "");
-    if (truncate(image.c_str(), 64 << 20) != 0 ||
-        run_program({"mkfs.ext4", "-q", "-F", image}).exit_code != 0 ||
-        run_program({"mount", "-o", "loop,noatime", image, path_}).exit_code != 0) {
-      path_.clear();
-      return;
+    if (image_.ok()) {
+      root_ = UniqueFd(open(image_.path().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     }
-    root_ = UniqueFd(open(path_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   }
   ~FrozenSource() {
     thaw();
     root_.reset();
-    if (!path_.empty()) run_program({"umount", path_});
   }
   FrozenSource(const FrozenSource&) = delete;
   FrozenSource& operator=(const FrozenSource&) = delete;
 
   bool ok() const { return root_.valid(); }
-  const std::string& path() const { return path_; }
+  const std::string& path() const { return image_.path(); }
   void freeze() {
     ASSERT_EQ(ioctl(root_.get(), FIFREEZE, 0), 0);
     frozen_ = true;
@@ -114,8 +107,7 @@ class FrozenSource {
   }
 
  private:
-  TempTree tree_;
-  std::string path_;
+  LoopImage image_{64 << 20, {"mkfs.ext4", "-q", "-F"}};
   UniqueFd root_;
   bool frozen_ = false;
 };
