@@ -15,7 +15,6 @@
 
 #include "base/log.h"
 #include "session/session.h"
-#include "source/credentials.h"
 
 namespace passthroughfs {
 namespace {
@@ -26,9 +25,6 @@ struct Capabilities {
 
   bool read() { return ::syscall(SYS_capget, &header, data.data()) == 0; }
   bool write() { return ::syscall(SYS_capset, &header, data.data()) == 0; }
-  [[nodiscard]] bool has(unsigned capability) const {
-    return (data[capability / 32].effective & (1U << (capability % 32))) != 0;
-  }
 };
 
 // What serving needs: rights over files, acting as the caller, the mount itself, and the capability
@@ -74,10 +70,8 @@ void prepare_process() {
   (void)::umask(0);
   Capabilities caps;
   if (::geteuid() == 0 && caps.read()) {
-    if (caps.has(CAP_SETUID) && caps.has(CAP_SETGID)) {
-      // Acting as a caller must not bring the daemon's own groups along.
-      if (::setgroups(0, nullptr) == 0) enable_impersonation();
-    }
+    // No thread needs them; those that serve see to it themselves (enable_impersonation).
+    (void)::setgroups(0, nullptr);
     keep_needed_capabilities(caps);
   }
   forbid_exec();

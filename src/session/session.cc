@@ -23,6 +23,7 @@
 #include "session/negotiate.h"
 #include "session/notifier.h"
 #include "session/worker_pool.h"
+#include "source/credentials.h"
 #include "source/sys.h"
 
 namespace passthroughfs {
@@ -293,13 +294,14 @@ Result<void> SessionImpl::start(UniqueFd device, std::string& message) {
   choose_io(settled);
   notifier_ = std::make_unique<Notifier>(*channel_);
   state_.invalidations = notifier_.get();
-  pool_ = std::make_unique<WorkerPool>(*channel_, ServeContext{state_, settled.decode, ::geteuid()},
-                                       state_.config.threads);
-  auto started = pool_->start();
+  pool_ = std::make_unique<WorkerPool>(
+      *channel_,
+      ServeContext{state_, settled.decode, ::geteuid(), impersonation_obstacle() == nullptr},
+      state_.config.threads);
+  auto started = pool_->start(message);
   if (pool_->unbound_for()) {
     no_rings("the kernel refused a ring: " + pool_->unbound_for()->to_string());
   }
-  if (!started) message = "cannot start threads: " + started.error().to_string();
   return started;
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "session/worker_pool.h"
 
+#include <fmt/format.h>
 #include <pthread.h>
 #include <sched.h>
 
@@ -9,6 +10,7 @@
 
 #include "base/log.h"
 #include "channel/cpu_list.h"
+#include "source/credentials.h"
 
 namespace passthroughfs {
 namespace {
@@ -69,7 +71,17 @@ WorkerPool::~WorkerPool() {
 
 // ---- starting ----------------------------------------------------------------------------------
 
-Result<void> WorkerPool::start() {
+Result<void> WorkerPool::start(std::string& message) {
+  auto started = start_all();
+  if (started) return started;
+  MutexLock lock(mutex_);
+  message =
+      unfit_ ? fmt::format("a thread cannot serve without {}: {}", unfit_for_, unfit_->to_string())
+             : "cannot start threads: " + started.error().to_string();
+  return started;
+}
+
+Result<void> WorkerPool::start_all() {
   const std::span<const int> cpus = channel_.bound_cpus();
   if (!cpus.empty()) {
     auto bound = cpus.size() <= kMostPinned ? start_bound(cpus) : Err(E2BIG);
@@ -83,6 +95,7 @@ Result<void> WorkerPool::start() {
     }
   }
   TRY(start_readers());
+  TRY(wait_until_fit());
   monitor_ = std::thread([this] { monitor(); });
   return ok();
 }
@@ -113,6 +126,7 @@ Result<void> WorkerPool::start_bound(std::span<const int> cpus) {
   count_.store(0);
   MutexLock lock(mutex_);
   helpers_ = 0;
+  fit_ = 0;
   return started;
 }
 
@@ -148,9 +162,53 @@ Result<void> WorkerPool::add_worker(Role role, int cpu) {
 
 // ---- the threads -------------------------------------------------------------------------------
 
+// What a thread needs of its own before its first request. `what` names what it did not get.
+Result<void> WorkerPool::make_fit(const char*& what) noexcept {
+  what = "a umask of its own";
+  TRY(own_umask());
+  what = "the right to act as other users";
+  if (context_.impersonate) TRY(enable_impersonation());
+  return ok();
+}
+
+bool WorkerPool::become_fit(Worker& worker) noexcept {
+  const char* what = "";
+  const auto fit = make_fit(what);
+  bool late = false;
+  {
+    MutexLock lock(mutex_);
+    late = serving_;
+    if (fit) {
+      ++fit_;
+    } else {
+      if (!unfit_) unfit_for_ = what;
+      if (!unfit_) unfit_ = fit.error();
+      if (worker.role() == Role::bound && !refused_) refused_ = fit.error();
+      if (worker.role() == Role::helper) --helpers_;
+    }
+  }
+  attach_changed_.notify_all();
+  if (!fit && late && g_thread_log.allow()) {
+    log_warning("a thread cannot serve without {}: {}", what, fit.error().to_string());
+  }
+  return fit.has_value();
+}
+
+// At the start, so that it fails rather than serve with too few threads.
+Result<void> WorkerPool::wait_until_fit() {
+  MutexLock lock(mutex_);
+  while (fit_ < count() && !unfit_) attach_changed_.wait(mutex_);
+  if (unfit_) return *unfit_;
+  serving_ = true;
+  return ok();
+}
+
 void WorkerPool::run(Worker& worker) noexcept {
   if (worker.cpu() >= 0) pin_to(worker.cpu());
-  own_umask();
+  if (!become_fit(worker)) {
+    worker.set_state(Worker::State::parked);
+    return;
+  }
   if (worker.role() == Role::helper) {
     run_helper(worker);
   } else if (attach(worker)) {
