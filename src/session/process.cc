@@ -12,6 +12,7 @@
 
 #include <array>
 #include <cstddef>
+#include <cstdint>
 
 #include "base/log.h"
 #include "session/session.h"
@@ -48,11 +49,33 @@ void keep_needed_capabilities(Capabilities& caps) {
   if (!caps.write()) log_warning("cannot drop capabilities: {}", Errno::last().to_string());
 }
 
+// The ABI that the numbers in this file belong to. A process may use others: on x86-64 the 32-bit
+// entry, where execve is another number.
+#if defined(__x86_64__)
+constexpr std::uint32_t kArchitecture = AUDIT_ARCH_X86_64;
+#elif defined(__aarch64__)
+constexpr std::uint32_t kArchitecture = AUDIT_ARCH_AARCH64;
+#elif defined(__riscv) && __riscv_xlen == 64
+constexpr std::uint32_t kArchitecture = AUDIT_ARCH_RISCV64;
+#elif defined(__powerpc64__) && defined(__LITTLE_ENDIAN__)
+constexpr std::uint32_t kArchitecture = AUDIT_ARCH_PPC64LE;
+#elif defined(__s390x__)
+constexpr std::uint32_t kArchitecture = AUDIT_ARCH_S390X;
+#else
+#error "the seccomp filter needs this architecture's AUDIT_ARCH_ constant"
+#endif
+// No call of ours has a number from here on. x32 has x86-64's architecture, and this bit in its
+// own.
+constexpr std::uint32_t kFirstForeignCall = 0x40000000;
+
 // No program is ever started from here on, so nothing that takes the daemon over can start one.
 void forbid_exec() {
   if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) return;
   std::array filter{
+      sock_filter BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, arch)),
+      sock_filter BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, kArchitecture, 0, 4),
       sock_filter BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
+      sock_filter BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, kFirstForeignCall, 2, 0),
       sock_filter BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_execve, 1, 0),
       sock_filter BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_execveat, 0, 1),
       sock_filter BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
