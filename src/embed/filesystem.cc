@@ -148,8 +148,9 @@ Outcome<void> Filesystem::Impl::mount() {
   if (auto checked = check_rights(config_); !checked) return checked;
 
   std::string message;
-  session_ = Session::create(config_, message);
-  if (session_ == nullptr) return Error{EIO, message};
+  auto session = Session::create(config_, message);
+  if (!session) return Error{session.error().value(), message};
+  session_ = std::move(session).value();
 
   // Threads do not exist yet and /dev/fuse is not open yet.
   if (dedicated_ && geteuid() != 0) {

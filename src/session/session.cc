@@ -379,13 +379,13 @@ StatsView SessionImpl::stats() const {
 
 }  // namespace
 
-std::unique_ptr<Session> Session::create(const MountConfig& config, std::string& message) {
+Result<std::unique_ptr<Session>> Session::create(const MountConfig& config, std::string& message) {
   const std::uint64_t limit = raise_descriptor_limit();
   auto source = SourceTree::open(config.source, message, config.noatime);
-  if (!source) return nullptr;
+  if (!source) return source.error();
   auto session = std::make_unique<SessionImpl>(config, std::move(*source), limit);
-  if (!session->prepare(message)) return nullptr;
-  return session;
+  TRY(session->prepare(message));
+  return std::unique_ptr<Session>(std::move(session));
 }
 
 }  // namespace passthroughfs

@@ -64,8 +64,9 @@ struct StatsView {
 // Serves one mount from the INIT handshake to the unmount. Thread-safe after start().
 class Session {
  public:
-  // Opens the source before anything is mounted. `message`: one line for the user on failure.
-  static std::unique_ptr<Session> create(const MountConfig& config, std::string& message);
+  // Opens the source before anything is mounted. `message`: one line for the user on failure, whose
+  // errno is what the system call said.
+  static Result<std::unique_ptr<Session>> create(const MountConfig& config, std::string& message);
   virtual ~Session() = default;
 
   // Takes the mounted /dev/fuse descriptor, answers INIT, starts the workers and returns when the

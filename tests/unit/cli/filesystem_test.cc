@@ -12,6 +12,7 @@
 #include <linux/securebits.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -164,6 +165,20 @@ TEST_F(FilesystemTest, AFailedMountLeavesNothing) {
     EXPECT_EQ(mounted.error().code, ENOENT);
   }
   EXPECT_EQ(open_descriptors(), before);
+}
+
+TEST_F(FilesystemTest, AFailureSaysWhatTheSystemCallSaid) {
+  test::in_child([&] {
+    std::size_t pages = 0;
+    std::ifstream("/proc/self/statm") >> pages;
+    const rlim_t most = pages * static_cast<std::size_t>(getpagesize()) + (rlim_t{1} << 30);
+    const rlimit limit{most, most};  // the tables reserve 8 GiB of addresses
+    ASSERT_EQ(setrlimit(RLIMIT_AS, &limit), 0);
+    Filesystem filesystem(source_, mountpoint_);
+    const auto mounted = filesystem.mount();
+    ASSERT_FALSE(mounted);
+    EXPECT_EQ(mounted.error().code, ENOMEM) << mounted.error().message;
+  });
 }
 
 TEST_F(FilesystemTest, SeveralLiveInOneProcess) {
