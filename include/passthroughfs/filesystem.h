@@ -20,7 +20,8 @@ namespace passthroughfs {
 // each from one thread at a time; stop() may be called from any thread at any time. Not copyable.
 //
 // The process must live as long as the mount and must not use paths below the mount point from the
-// thread that is in mount(), nor from signal handlers. It ignores SIGPIPE or handles it.
+// thread that is in mount(), nor from signal handlers. It ignores SIGPIPE or handles it, and leaves
+// SIGRTMIN+1 to the file system, which wakes its threads with it; they block every other signal.
 //
 // As root, requests run with the rights of who makes them: the threads that serve take that user's
 // file system identity, and drop the supplementary groups of the process for themselves. Nothing

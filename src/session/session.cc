@@ -3,7 +3,6 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <signal.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
@@ -254,9 +253,6 @@ void SessionImpl::choose_io(const Negotiated& settled) {
     state_.backings.decline("noatime needs CAP_SYS_ADMIN to hold in the kernel");
   } else {
     state_.backings.enable(*channel_);
-    // The probe for mappings takes and drops leases; whoever opens in between makes the kernel send
-    // this signal, which would end the process.
-    (void)::signal(SIGIO, SIG_IGN);
   }
 }
 

@@ -6,6 +6,7 @@
 #include <sched.h>
 
 #include <chrono>
+#include <csignal>
 #include <system_error>
 
 #include "base/log.h"
@@ -35,6 +36,15 @@ void pin_to(int cpu) noexcept {
   // A container may not let us, or the CPU is off; then the scheduler places the thread.
   (void)::pthread_setaffinity_np(::pthread_self(), size, set);
   CPU_FREE(set);
+}
+
+// Signals are for the program's own threads, and those of leases for nobody (ops/mapped.cc). What a
+// fault of this thread raises is not affected; the queue lets its own wake-up through.
+void block_signals() noexcept {
+  sigset_t all;
+  sigfillset(&all);
+  for (const int fault : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS}) sigdelset(&all, fault);
+  (void)::pthread_sigmask(SIG_BLOCK, &all, nullptr);
 }
 
 std::vector<int> cpus_to_pin() {
@@ -164,6 +174,7 @@ Result<void> WorkerPool::add_worker(Role role, int cpu) {
 
 // What a thread needs of its own before its first request. `what` names what it did not get.
 Result<void> WorkerPool::make_fit(const char*& what) noexcept {
+  block_signals();
   what = "a umask of its own";
   TRY(own_umask());
   what = "the right to act as other users";

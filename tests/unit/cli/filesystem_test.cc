@@ -19,6 +19,7 @@
 
 #include <array>
 #include <cerrno>
+#include <csignal>
 #include <cstddef>
 #include <fstream>
 #include <functional>
@@ -208,6 +209,43 @@ TEST_F(FilesystemTest, LeavesTheProcessAsItIs) {
   }
   EXPECT_EQ(umask(mask), mode_t{077});
   EXPECT_EQ(system("true"), 0) << "programs can still be started";
+}
+
+// Finding out whether a file is still mapped takes a lease, and an opener who comes meanwhile makes
+// the kernel send SIGIO, which ends a process that has not asked for it.
+TEST_F(FilesystemTest, LeasesItTakesAreNotTheProcesssBusiness) {
+  test::in_child([&] {
+    std::ofstream(source_ + "/file") << "text";
+    constexpr int kTimes = 3000;
+    const test::Gate mounted_now;
+    // Before there is a mount: whoever inherits its connection keeps it when the process has died.
+    test::Child opener([&] {
+      ASSERT_TRUE(mounted_now.wait());
+      for (int i = 0; i < kTimes; ++i) {
+        const int fd = open((source_ + "/file").c_str(), O_WRONLY | O_CLOEXEC);
+        ASSERT_GE(fd, 0);
+        close(fd);
+      }
+    });
+    test::Child client([&] {
+      ASSERT_TRUE(mounted_now.wait());
+      for (int i = 0; i < kTimes; ++i) {
+        const int fd = open((mountpoint_ + "/file").c_str(), O_RDWR | O_CLOEXEC);
+        ASSERT_GE(fd, 0);
+        close(fd);
+        (void)stat_of(mountpoint_ + "/file");
+      }
+    });
+    Filesystem filesystem(source_, mountpoint_);
+    const auto mounted = filesystem.mount();
+    ASSERT_TRUE(mounted) << mounted.error().message;
+    struct sigaction action {};
+    ASSERT_EQ(sigaction(SIGIO, nullptr, &action), 0);
+    EXPECT_EQ(action.sa_handler, SIG_DFL);
+    mounted_now.pass(2);
+    EXPECT_TRUE(opener.join());
+    EXPECT_TRUE(client.join());
+  });
 }
 
 TEST_F(FilesystemTest, IsFoundByTheControlClientUnlessItIsNotOffered) {
