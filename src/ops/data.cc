@@ -94,14 +94,17 @@ Result<ByteSpan> read(OpContext& context, const wire::ReadRequest& request) {
   // thread announce that it blocks.
   std::size_t done = 0;
   bool at_end = false;
-  while (!direct && !context.state.memory_source && done < into.size() && !at_end &&
-         !context.state.no_nowait.load(std::memory_order_relaxed)) {
+  // One file's answer says nothing about others: what is mounted inside the source may differ.
+  bool ask = !direct && !context.state.memory_source &&
+             !(file.handle() && file.handle()->no_nowait.load(std::memory_order_relaxed) != 0);
+  while (ask && done < into.size() && !at_end) {
     auto got = read_some(fd, into.subspan(done), request.offset + done, RWF_NOWAIT);
     if (got) {
       done += *got;
       at_end = *got == 0;
     } else if (got.error() == EOPNOTSUPP) {
-      context.state.no_nowait.store(true, std::memory_order_relaxed);
+      if (file.handle()) file.handle()->no_nowait.store(1, std::memory_order_relaxed);
+      ask = false;
     } else if (got.error() == EAGAIN || got.error() == EINTR) {
       break;
     } else if (done == 0) {

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <atomic>
 #include <cstdint>
 #include <memory>
 
@@ -37,7 +36,7 @@ struct Validity {
 };
 
 // What all operations of one mount share. Constant while serving, but for the tables, which are
-// thread-safe, and the atomics.
+// thread-safe.
 struct MountState {
   MountState(const MountConfig& config_, SourceTree source_, std::uint64_t descriptor_limit)
       : config(config_), source(std::move(source_)), budget(descriptor_limit) {}
@@ -61,8 +60,6 @@ struct MountState {
   // The source is in memory: reads, writes and fsync of it do not wait. Of what is mounted inside
   // the source that need not be true; such waits are found by WorkerPool.
   bool memory_source = false;
-  // The source refuses RWF_NOWAIT: reads that may wait cannot be told from those that do not.
-  std::atomic<bool> no_nowait{false};
 };
 
 }  // namespace passthroughfs

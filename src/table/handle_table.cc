@@ -88,6 +88,7 @@ Result<std::uint64_t> HandleTable::add(const InodeRef& inode, Opened opened) noe
   handle.kind = opened.kind;
   handle.io = opened.io;
   handle.append_fd.store(opened.append_fd ? 1 : 0, std::memory_order_relaxed);
+  handle.no_nowait.store(0, std::memory_order_relaxed);
   handle.opened_sec = now.tv_sec;
   handle.opened_nsec = static_cast<std::uint32_t>(now.tv_nsec);
   handle.flocked.store(0, std::memory_order_relaxed);

@@ -30,7 +30,8 @@ struct alignas(64) Handle : SlotHead {
   HandleIo io;
   // fd itself has O_APPEND: an append-only file can be opened no other way
   std::atomic<std::uint8_t> append_fd;
-  std::uint8_t reserved;
+  // its file system cannot tell reads that would wait from others (no RWF_NOWAIT)
+  std::atomic<std::uint8_t> no_nowait;
   std::int64_t opened_sec;  // CLOCK_REALTIME
   std::uint32_t opened_nsec;
   std::atomic<std::uint8_t> flocked;  // a flock was taken through it
