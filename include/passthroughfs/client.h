@@ -9,6 +9,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -92,6 +93,10 @@ class PASSTHROUGHFS_EXPORT Client {
   // Errors of all: ETIMEDOUT, EPIPE (the daemon has ended), EPROTO (not understood), and what the
   // daemon says.
   Outcome<std::vector<OpenFileInfo>> handles();
+  // The same without keeping them all in memory, for mounts where a million files may be open:
+  // `visit` is called for each, on this thread. It is not a moment's picture, but what is open
+  // throughout is visited once. After an error some may have been visited already.
+  Outcome<void> visit_handles(const std::function<void(const OpenFileInfo&)>& visit);
   Outcome<Statistics> stats();
   Outcome<MountInfo> info();
   // Asks the daemon to unmount and end, as SIGTERM would.

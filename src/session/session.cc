@@ -136,7 +136,7 @@ class SessionImpl final : public Session {
   Result<void> wait() override;
   [[nodiscard]] unsigned root_mode() const override { return S_IFDIR; }
   [[nodiscard]] unsigned long source_mount_flags() const override;
-  [[nodiscard]] std::vector<HandleView> handles() const override;
+  [[nodiscard]] HandlePage handles(std::uint64_t position, std::size_t most) const override;
   [[nodiscard]] StatsView stats() const override;
   [[nodiscard]] const MountConfig& config() const override { return state_.config; }
 
@@ -313,29 +313,29 @@ unsigned long SessionImpl::source_mount_flags() const {
   return fs.f_flag;
 }
 
-std::vector<HandleView> SessionImpl::handles() const {
-  std::vector<HandleView> out;
-  state_.handles->for_each([&](std::uint64_t fh, const HandleRef& handle) {
-    HandleView view;
-    view.fh = fh;
-    view.nodeid = handle->node;
-    if (handle.fd().valid()) {
-      view.path = state_.source.path_of(handle.fd(), view.deleted);
-    } else if (auto inode = state_.inodes->get(handle->node)) {
-      view.path = state_.source.path_of(inode->fd(), view.deleted);
-    }
-    view.io = handle->io == HandleIo::passthrough ? "passthrough" : "daemon";
-    view.directory = handle->kind == HandleKind::directory;
-    view.flags = handle->flags;
-    view.pid = process_of(handle->pid);
-    view.opened_sec = handle->opened_sec;
-    view.opened_nsec = handle->opened_nsec;
-    view.reads = handle->reads.load(std::memory_order_relaxed);
-    view.writes = handle->writes.load(std::memory_order_relaxed);
-    view.bytes_read = handle->bytes_read.load(std::memory_order_relaxed);
-    view.bytes_written = handle->bytes_written.load(std::memory_order_relaxed);
-    out.push_back(std::move(view));
-  });
+HandlePage SessionImpl::handles(std::uint64_t position, std::size_t most) const {
+  HandlePage out;
+  out.next =
+      state_.handles->for_some(position, most, [&](std::uint64_t fh, const HandleRef& handle) {
+        HandleView& view = out.handles.emplace_back();
+        view.fh = fh;
+        view.nodeid = handle->node;
+        if (handle.fd().valid()) {
+          view.path = state_.source.path_of(handle.fd(), view.deleted);
+        } else if (auto inode = state_.inodes->get(handle->node)) {
+          view.path = state_.source.path_of(inode->fd(), view.deleted);
+        }
+        view.io = handle->io == HandleIo::passthrough ? "passthrough" : "daemon";
+        view.directory = handle->kind == HandleKind::directory;
+        view.flags = handle->flags;
+        view.pid = process_of(handle->pid);
+        view.opened_sec = handle->opened_sec;
+        view.opened_nsec = handle->opened_nsec;
+        view.reads = handle->reads.load(std::memory_order_relaxed);
+        view.writes = handle->writes.load(std::memory_order_relaxed);
+        view.bytes_read = handle->bytes_read.load(std::memory_order_relaxed);
+        view.bytes_written = handle->bytes_written.load(std::memory_order_relaxed);
+      });
   return out;
 }
 

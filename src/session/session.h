@@ -29,6 +29,11 @@ struct HandleView {
   std::uint64_t reads = 0, writes = 0, bytes_read = 0, bytes_written = 0;
 };
 
+struct HandlePage {
+  std::vector<HandleView> handles;
+  std::uint64_t next = 0;  // the position of the next page; 0: there is none
+};
+
 // Latencies fall into bucket floor(log2(nanoseconds)); the last one takes the rest.
 inline constexpr std::size_t kLatencyBuckets = 40;
 
@@ -83,7 +88,8 @@ class Session {
   [[nodiscard]] virtual unsigned root_mode() const = 0;
   [[nodiscard]] virtual unsigned long source_mount_flags() const = 0;
 
-  [[nodiscard]] virtual std::vector<HandleView> handles() const = 0;
+  // Some of what is open, from a position on, as HandleTable::for_some().
+  [[nodiscard]] virtual HandlePage handles(std::uint64_t position, std::size_t most) const = 0;
   [[nodiscard]] virtual StatsView stats() const = 0;
   [[nodiscard]] virtual const MountConfig& config() const = 0;
 };

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "table/handle_table.h"
 
+#include <algorithm>
 #include <ctime>
 #include <exception>
 #include <new>
@@ -135,16 +136,24 @@ void HandleTable::destroy(Handle& handle) noexcept {
   inodes_.drop_hold(inode_slot);
 }
 
-void HandleTable::for_each(const std::function<void(std::uint64_t, const HandleRef&)>& visit) {
+void HandleTable::for_each(const Visitor& visit) { (void)for_some(0, SIZE_MAX, visit); }
+
+std::uint64_t HandleTable::for_some(std::uint64_t position, std::size_t most,
+                                    const Visitor& visit) {
   const std::uint32_t end = slots_.high_water();
-  for (std::uint32_t slot = 1; slot < end; ++slot) {
+  if (position >= end) return 0;
+  for (auto slot = std::max<std::uint32_t>(static_cast<std::uint32_t>(position), 1); slot < end;
+       ++slot) {
+    if (most == 0) return slot;
     Handle& candidate = slots_.at(slot);
     const std::uint64_t fh = slots_.number_of(candidate, slot);
     Handle* handle = slots_.pin(fh);
     if (handle == nullptr) continue;
     const HandleRef ref(this, handle);
     visit(fh, ref);
+    --most;
   }
+  return 0;
 }
 
 NodeId HandleTable::any_file() noexcept {

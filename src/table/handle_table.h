@@ -112,8 +112,13 @@ class HandleTable {
   // RELEASE. EBADF as above, also for a second release.
   Result<void> release(std::uint64_t fh, NodeId node) noexcept;
 
+  using Visitor = std::function<void(std::uint64_t, const HandleRef&)>;
   // Calls `visit(fh, handle)` for each open handle, pinned meanwhile. `visit` may throw.
-  void for_each(const std::function<void(std::uint64_t, const HandleRef&)>& visit);
+  void for_each(const Visitor& visit);
+  // The same in parts: begins at `position` (0 for the first part), ends after `most` handles, and
+  // gives the position of the next part, 0 when there is none. What is open throughout is visited
+  // once.
+  std::uint64_t for_some(std::uint64_t position, std::size_t most, const Visitor& visit);
 
   // The node of some open regular file; 0: there is none.
   [[nodiscard]] NodeId any_file() noexcept;

@@ -238,6 +238,28 @@ TEST_F(HandleTableTest, VisitsWhatIsOpen) {
   EXPECT_EQ(seen, (std::set<std::uint64_t>{b, c}));
 }
 
+TEST_F(HandleTableTest, VisitsInParts) {
+  NodeId node = 0;
+  std::set<std::uint64_t> all;
+  for (int i = 0; i < 10; ++i) all.insert(open("file0", &node));
+  EXPECT_TRUE(handles_->release(*all.begin(), node).has_value());
+  all.erase(all.begin());
+  for (const std::size_t most : {1U, 2U, 4U, 9U, 100U}) {
+    std::set<std::uint64_t> seen;
+    std::uint64_t position = 0;
+    do {
+      std::size_t visited = 0;
+      position = handles_->for_some(position, most, [&](std::uint64_t fh, const HandleRef&) {
+        EXPECT_TRUE(seen.insert(fh).second);
+        ++visited;
+      });
+      EXPECT_LE(visited, most);
+    } while (position != 0);
+    EXPECT_EQ(seen, all) << most;
+  }
+  EXPECT_EQ(handles_->for_some(~0ULL, 5, [](auto, const auto&) { FAIL(); }), 0U);
+}
+
 TEST_F(HandleTableTest, AVisitorMayReleaseAndMayThrow) {
   NodeId node = 0;
   const std::uint64_t fh = open("file0", &node);
