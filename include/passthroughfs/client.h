@@ -25,7 +25,9 @@ struct OpenFileInfo {
   std::string path;                // relative to the source, as it is now; any bytes but NUL
   std::vector<std::string> flags;  // "O_RDWR", ... as at open
   std::uint64_t nodeid = 0;
-  std::string io;         // "passthrough", "daemon" or "direct"
+  // Where its data goes now: "passthrough" (the kernel), "daemon", or "direct" (the daemon, with
+  // O_DIRECT).
+  std::string io;
   std::uint32_t pid = 0;  // of the opener
   std::chrono::system_clock::time_point opened;
   std::uint64_t reads = 0;

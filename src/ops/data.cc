@@ -30,6 +30,16 @@ BorrowedFd data_fd(OpContext& context, const OpenFile& file, std::uint32_t flags
   return BorrowedFd(direct);
 }
 
+// Whether requests go around the page cache can change with each of them; `handles` shows the last.
+void note_way(const OpenFile& file, BorrowedFd used) noexcept {
+  if (!file.handle()) return;
+  const std::uint8_t direct = used.get() != file.fd().get() ? 1 : 0;
+  std::atomic<std::uint8_t>& noted = file.handle()->direct;
+  if (noted.load(std::memory_order_relaxed) != direct) {
+    noted.store(direct, std::memory_order_relaxed);
+  }
+}
+
 // A write at a position through descriptors that append by themselves, because the file was
 // append-only when it was opened. EPERM: it still is.
 Result<void> stop_appending(Handle& handle) noexcept {
@@ -86,6 +96,7 @@ Result<ByteSpan> read(OpContext& context, const wire::ReadRequest& request) {
   const OpenFile file =
       TRY(OpenFile::of(context, request.fh, O_RDONLY | static_cast<int>(request.flags & O_DIRECT)));
   const BorrowedFd fd = data_fd(context, file, request.flags);
+  note_way(file, fd);
   const MutableByteSpan into =
       context.buffer.first(std::min<std::size_t>(request.size, context.buffer.size()));
   const bool direct = (request.flags & O_DIRECT) != 0;
@@ -134,6 +145,7 @@ Result<wire::WriteOut> write(OpContext& context, const wire::WriteRequest& reque
   const OpenFile file = TRY(OpenFile::of(
       context, request.fh, O_WRONLY | static_cast<int>(flags & (O_DIRECT | O_APPEND))));
   const BorrowedFd fd = data_fd(context, file, flags);
+  if (!writeback) note_way(file, fd);
   const bool append = (flags & O_APPEND) != 0;
   if (const HandleRef& handle = file.handle();
       !append && handle && handle->append_fd.load(std::memory_order_relaxed) != 0) {

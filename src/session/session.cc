@@ -325,7 +325,9 @@ HandlePage SessionImpl::handles(std::uint64_t position, std::size_t most) const 
         } else if (auto inode = state_.inodes->get(handle->node)) {
           view.path = state_.source.path_of(inode->fd(), view.deleted);
         }
-        view.io = handle->io == HandleIo::passthrough ? "passthrough" : "daemon";
+        view.io = handle->io == HandleIo::passthrough                   ? "passthrough"
+                  : handle->direct.load(std::memory_order_relaxed) != 0 ? "direct"
+                                                                        : "daemon";
         view.directory = handle->kind == HandleKind::directory;
         view.flags = handle->flags;
         view.pid = process_of(handle->pid);

@@ -80,6 +80,7 @@ Result<std::uint64_t> HandleTable::add(const InodeRef& inode, Opened opened) noe
   timespec now{};
   (void)clock_gettime(CLOCK_REALTIME_COARSE, &now);
   inodes_.hold(inode);
+  handle.direct.store(opened.direct_fd.valid() ? 1 : 0, std::memory_order_relaxed);
   handle.fd.store(opened.fd.release(), std::memory_order_relaxed);
   handle.direct_fd.store(opened.direct_fd.release(), std::memory_order_relaxed);
   handle.node = inode.id();

@@ -14,7 +14,7 @@
 namespace passthroughfs {
 
 enum class HandleKind : std::uint8_t { file, directory };
-enum class HandleIo : std::uint8_t { daemon, passthrough, direct };
+enum class HandleIo : std::uint8_t { daemon, passthrough };
 
 // One open file or directory. Lives in the shared region, so it holds no pointers. Fields without
 // atomics are constant from publication to the end.
@@ -35,6 +35,8 @@ struct alignas(64) Handle : SlotHead {
   std::int64_t opened_sec;  // CLOCK_REALTIME
   std::uint32_t opened_nsec;
   std::atomic<std::uint8_t> flocked;  // a flock was taken through it
+  // its data goes through direct_fd: as the last request said, before the first as the open said
+  std::atomic<std::uint8_t> direct;
   std::atomic<std::uint64_t> reads, writes, bytes_read, bytes_written;
 };
 static_assert(sizeof(Handle) == 128);

@@ -64,7 +64,7 @@ TEST_F(HandleTableTest, GivesBackWhatWasOpened) {
   HandleTable::Opened file = opened("file0");
   const int fd = file.fd.get();
   file.pid = 77;
-  file.io = HandleIo::direct;
+  file.io = HandleIo::passthrough;
   file.append_fd = true;
   auto fh = handles_->add(*inode, std::move(file));
   ASSERT_TRUE(fh.has_value());
@@ -75,7 +75,7 @@ TEST_F(HandleTableTest, GivesBackWhatWasOpened) {
   EXPECT_EQ((*handle)->flags, static_cast<std::uint32_t>(O_RDWR));
   EXPECT_EQ((*handle)->pid, 77U);
   EXPECT_EQ((*handle)->kind, HandleKind::file);
-  EXPECT_EQ((*handle)->io, HandleIo::direct);
+  EXPECT_EQ((*handle)->io, HandleIo::passthrough);
   EXPECT_EQ((*handle)->append_fd, 1);
   EXPECT_EQ((*handle)->direct_fd.load(), -1);
   EXPECT_NE((*handle)->opened_sec, 0);
