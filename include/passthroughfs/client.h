@@ -28,7 +28,9 @@ struct OpenFileInfo {
   // Where its data goes now: "passthrough" (the kernel), "daemon", or "direct" (the daemon, with
   // O_DIRECT).
   std::string io;
-  std::uint32_t pid = 0;  // of the opener
+  // The process that opened it; the number of the thread if that one has ended; 0: in a pid
+  // namespace that the daemon does not see.
+  std::uint32_t pid = 0;
   std::chrono::system_clock::time_point opened;
   std::uint64_t reads = 0;
   std::uint64_t writes = 0;

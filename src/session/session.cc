@@ -11,8 +11,6 @@
 
 #include <algorithm>
 #include <array>
-#include <charconv>
-#include <cstdio>
 #include <optional>
 
 #include "base/log.h"
@@ -21,6 +19,7 @@
 #include "ops/mount_state.h"
 #include "session/negotiate.h"
 #include "session/notifier.h"
+#include "session/openers.h"
 #include "session/worker_pool.h"
 #include "source/credentials.h"
 #include "source/sys.h"
@@ -78,21 +77,6 @@ bool is_in_memory(const struct statfs& fs) {
   };
   return std::find(kMemory.begin(), kMemory.end(), static_cast<std::uint32_t>(fs.f_type)) !=
          kMemory.end();
-}
-
-// The process of a thread, while that thread lives.
-std::uint32_t process_of(std::uint32_t thread) {
-  std::array<char, 256> text{};
-  UniqueFd fd(::open(fmt::format("/proc/{}/status", thread).c_str(), O_RDONLY | O_CLOEXEC));
-  if (!fd.valid()) return thread;
-  const ssize_t size = ::read(fd.get(), text.data(), text.size() - 1);
-  const std::string_view status(text.data(), size > 0 ? static_cast<std::size_t>(size) : 0);
-  constexpr std::string_view kKey = "\nTgid:\t";
-  const std::size_t at = status.find(kKey);
-  if (at == std::string_view::npos) return thread;
-  std::uint32_t process = thread;
-  (void)std::from_chars(status.data() + at + kKey.size(), status.data() + status.size(), process);
-  return process;
 }
 
 Validity validity_of(CacheMode mode) {
@@ -315,6 +299,7 @@ unsigned long SessionImpl::source_mount_flags() const {
 
 HandlePage SessionImpl::handles(std::uint64_t position, std::size_t most) const {
   HandlePage out;
+  Openers openers;
   out.next =
       state_.handles->for_some(position, most, [&](std::uint64_t fh, const HandleRef& handle) {
         HandleView& view = out.handles.emplace_back();
@@ -330,7 +315,7 @@ HandlePage SessionImpl::handles(std::uint64_t position, std::size_t most) const 
                                                                         : "daemon";
         view.directory = handle->kind == HandleKind::directory;
         view.flags = handle->flags;
-        view.pid = process_of(handle->pid);
+        view.pid = openers.process_of(handle->pid, handle->opened_boot_ns);
         view.opened_sec = handle->opened_sec;
         view.opened_nsec = handle->opened_nsec;
         view.reads = handle->reads.load(std::memory_order_relaxed);

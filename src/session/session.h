@@ -21,9 +21,9 @@ struct HandleView {
   std::string path;  // relative to the source, as it is now; empty for the root
   bool deleted = false;
   bool directory = false;
-  std::uint32_t flags = 0;    // O_* as at open
-  const char* io = "daemon";  // "passthrough", "direct"
-  std::uint32_t pid = 0;
+  std::uint32_t flags = 0;      // O_* as at open
+  const char* io = "daemon";    // "passthrough", "direct"
+  std::uint32_t pid = 0;        // as Openers has it
   std::int64_t opened_sec = 0;  // CLOCK_REALTIME
   std::int64_t opened_nsec = 0;
   std::uint64_t reads = 0, writes = 0, bytes_read = 0, bytes_written = 0;

@@ -79,6 +79,8 @@ Result<std::uint64_t> HandleTable::add(const InodeRef& inode, Opened opened) noe
   Handle& handle = slots_.at(SlotNumber::slot(fh));
   timespec now{};
   (void)clock_gettime(CLOCK_REALTIME_COARSE, &now);
+  timespec since_boot{};
+  (void)clock_gettime(CLOCK_BOOTTIME, &since_boot);  // no system call either
   inodes_.hold(inode);
   handle.direct.store(opened.direct_fd.valid() ? 1 : 0, std::memory_order_relaxed);
   handle.fd.store(opened.fd.release(), std::memory_order_relaxed);
@@ -93,6 +95,7 @@ Result<std::uint64_t> HandleTable::add(const InodeRef& inode, Opened opened) noe
   handle.no_nowait.store(0, std::memory_order_relaxed);
   handle.opened_sec = now.tv_sec;
   handle.opened_nsec = static_cast<std::uint32_t>(now.tv_nsec);
+  handle.opened_boot_ns = since_boot.tv_sec * std::int64_t{1'000'000'000} + since_boot.tv_nsec;
   handle.flocked.store(0, std::memory_order_relaxed);
   for (auto* counter : {&handle.reads, &handle.writes, &handle.bytes_read, &handle.bytes_written}) {
     counter->store(0, std::memory_order_relaxed);

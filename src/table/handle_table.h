@@ -34,6 +34,7 @@ struct alignas(64) Handle : SlotHead {
   std::atomic<std::uint8_t> no_nowait;
   std::int64_t opened_sec;  // CLOCK_REALTIME
   std::uint32_t opened_nsec;
+  std::int64_t opened_boot_ns;        // the same in CLOCK_BOOTTIME, which nobody sets
   std::atomic<std::uint8_t> flocked;  // a flock was taken through it
   // its data goes through direct_fd: as the last request said, before the first as the open said
   std::atomic<std::uint8_t> direct;
