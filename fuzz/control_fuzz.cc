@@ -36,6 +36,10 @@ void check_line(std::string_view line) {
     } catch (const Json::exception&) {  // another shape
     }
     try {
+      (void)result->get<OpenFilePage>();
+    } catch (const Json::exception&) {
+    }
+    try {
       (void)result->get<Statistics>();
     } catch (const Json::exception&) {
     }

@@ -9,6 +9,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -24,8 +25,12 @@ struct OpenFileInfo {
   std::string path;                // relative to the source, as it is now; any bytes but NUL
   std::vector<std::string> flags;  // "O_RDWR", ... as at open
   std::uint64_t nodeid = 0;
-  std::string io;         // "passthrough", "daemon" or "direct"
-  std::uint32_t pid = 0;  // of the opener
+  // Where its data goes now: "passthrough" (the kernel), "daemon", or "direct" (the daemon, with
+  // O_DIRECT).
+  std::string io;
+  // The process that opened it; the number of the thread if that one has ended; 0: in a pid
+  // namespace that the daemon does not see.
+  std::uint32_t pid = 0;
   std::chrono::system_clock::time_point opened;
   std::uint64_t reads = 0;
   std::uint64_t writes = 0;
@@ -93,6 +98,10 @@ class PASSTHROUGHFS_EXPORT Client {
   // Errors of all: ETIMEDOUT, EPIPE (the daemon has ended), EPROTO (not understood), and what the
   // daemon says.
   Outcome<std::vector<OpenFileInfo>> handles();
+  // The same without keeping them all in memory, for mounts where a million files may be open:
+  // `visit` is called for each, on this thread. It is not a moment's picture, but what is open
+  // throughout is visited once. After an error some may have been visited already.
+  Outcome<void> visit_handles(const std::function<void(const OpenFileInfo&)>& visit);
   Outcome<Statistics> stats();
   Outcome<MountInfo> info();
   // Asks the daemon to unmount and end, as SIGTERM would.

@@ -20,7 +20,13 @@ namespace passthroughfs {
 // each from one thread at a time; stop() may be called from any thread at any time. Not copyable.
 //
 // The process must live as long as the mount and must not use paths below the mount point from the
-// thread that is in mount(), nor from signal handlers. It ignores SIGPIPE or handles it.
+// thread that is in mount(), nor from signal handlers. It ignores SIGPIPE or handles it, and leaves
+// SIGRTMIN+1 to the file system, which wakes its threads with it; they block every other signal.
+//
+// As root, requests run with the rights of who makes them: the threads that serve take that user's
+// file system identity, and drop the supplementary groups of the process for themselves. Nothing
+// changes for other threads. For that the process keeps its user id and capabilities while it
+// serves. Without root everything is done, and every new file is owned, by the user who mounts.
 class PASSTHROUGHFS_EXPORT Filesystem {
  public:
   // Nothing is opened or checked before mount(). Relative paths are resolved there.
@@ -49,6 +55,9 @@ class PASSTHROUGHFS_EXPORT Filesystem {
   // Mounts, and returns when the mount serves requests. On failure nothing stays behind.
   // Errors: ENOENT, ENOTDIR (source or mount point), EBUSY (mount point in use), EINVAL (mount
   // point inside the source), ENODEV (no /dev/fuse), EPERM, EACCES, and what system calls say.
+  // EPERM also when allow_other or allow_root is set and this process has rights over files (root,
+  // or capabilities such as CAP_DAC_OVERRIDE) but cannot act as its callers (it is not root with
+  // CAP_SETUID and CAP_SETGID, or may not set groups): they would get its rights.
   Outcome<void> mount();
 
   // Waits until the mount is gone: unmounted by anyone, or stop(). Then everything of it is closed

@@ -36,6 +36,50 @@ std::string as_text(const std::vector<OpenFileInfo>& files) {
   return table.text();
 }
 
+// Page by page, as one array: there may be a million of them.
+class JsonArray {
+ public:
+  void add(const OpenFileInfo& file) {
+    std::string lines = Json(file).dump(2);
+    for (std::size_t at = 0; (at = lines.find('\n', at)) != std::string::npos; at += 3) {
+      lines.insert(at + 1, "  ");
+    }
+    text_ += empty_ ? "[\n  " : ",\n  ";
+    text_ += lines;
+    empty_ = false;
+    if (text_.size() > kPiece) flush();
+  }
+  bool finish() {
+    text_ += empty_ ? "[]\n" : "\n]\n";
+    flush();
+    return printed_;
+  }
+
+ private:
+  static constexpr std::size_t kPiece = 64U << 10;
+  void flush() {
+    printed_ = printed_ && print(text_);
+    text_.clear();
+  }
+
+  std::string text_;
+  bool empty_ = true;
+  bool printed_ = true;
+};
+
+Outcome<bool> print_json(Client& client) {
+  JsonArray array;
+  auto done = client.visit_handles([&](const OpenFileInfo& file) { array.add(file); });
+  if (!done) return done.error();
+  return array.finish();
+}
+
+Outcome<bool> print_table(Client& client) {
+  const auto files = client.handles();
+  if (!files) return files.error();
+  return print(as_text(*files));
+}
+
 }  // namespace
 
 int run_handles(Arguments arguments) {
@@ -48,13 +92,14 @@ int run_handles(Arguments arguments) {
   if (auto code = parse(app, arguments)) return *code;
 
   auto client = Client::connect(mountpoint);
-  auto files = client ? client->handles() : Outcome<std::vector<OpenFileInfo>>(client.error());
-  if (!files) {
-    report(files.error().message);
+  auto printed = !client ? Outcome<bool>(client.error())
+                 : json  ? print_json(*client)
+                         : print_table(*client);
+  if (!printed) {
+    report(printed.error().message);
     return kExitFailure;
   }
-  const std::string text = json ? Json(*files).dump(2) + '\n' : as_text(*files);
-  return print(text) ? kExitOk : kExitFailure;
+  return *printed ? kExitOk : kExitFailure;
 }
 
 }  // namespace passthroughfs

@@ -95,8 +95,8 @@ class Client::Impl {
   [[nodiscard]] int pid() const { return peer_.credentials.pid; }
 
   template <typename T>
-  Outcome<T> get(const std::string& command) {
-    auto result = ask(command);
+  Outcome<T> get(const std::string& command, Json arguments = Json::object()) {
+    auto result = ask(command, std::move(arguments));
     if (!result) return result.error();
     try {
       return result->template get<T>();
@@ -105,8 +105,9 @@ class Client::Impl {
     }
   }
 
-  Outcome<Json> ask(const std::string& command) {
-    const std::string line = encode_request({.command = command}) + '\n';
+  Outcome<Json> ask(const std::string& command, Json arguments = Json::object()) {
+    const std::string line =
+        encode_request({.command = command, .arguments = std::move(arguments)}) + '\n';
     std::string_view rest = line;
     while (!rest.empty()) {
       const ssize_t n = send(peer_.socket.get(), rest.data(), rest.size(), MSG_NOSIGNAL);
@@ -151,8 +152,24 @@ Outcome<Client> Client::connect(const std::string& mountpoint, std::chrono::mill
   return Client(std::make_unique<Impl>(std::move(peer).value()));
 }
 
+Outcome<void> Client::visit_handles(const std::function<void(const OpenFileInfo&)>& visit) {
+  std::uint64_t position = 0;
+  do {
+    const auto page = impl_->get<OpenFilePage>("handles", Json{{"position", position}});
+    if (!page) return page.error();
+    for (const OpenFileInfo& file : page->files) visit(file);
+    if (page->next != 0 && page->next <= position) {
+      return Error{EPROTO, "the daemon's pages do not come to an end"};
+    }
+    position = page->next;
+  } while (position != 0);
+  return {};
+}
 Outcome<std::vector<OpenFileInfo>> Client::handles() {
-  return impl_->get<std::vector<OpenFileInfo>>("handles");
+  std::vector<OpenFileInfo> files;
+  auto done = visit_handles([&](const OpenFileInfo& file) { files.push_back(file); });
+  if (!done) return done.error();
+  return files;
 }
 Outcome<Statistics> Client::stats() { return impl_->get<Statistics>("stats"); }
 Outcome<MountInfo> Client::info() { return impl_->get<MountInfo>("info"); }

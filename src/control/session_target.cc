@@ -62,10 +62,12 @@ std::vector<std::string> open_flag_names(std::uint32_t flags) {
   return names;
 }
 
-std::vector<OpenFileInfo> SessionTarget::handles() const {
-  std::vector<OpenFileInfo> files;
-  for (const HandleView& view : session_.handles()) {
-    OpenFileInfo& file = files.emplace_back();
+OpenFilePage SessionTarget::handles(std::uint64_t position, std::size_t most) const {
+  const HandlePage views = session_.handles(position, most);
+  OpenFilePage page;
+  page.next = views.next;
+  for (const HandleView& view : views.handles) {
+    OpenFileInfo& file = page.files.emplace_back();
     file.fh = view.fh;
     file.path = view.path.empty() ? "." : view.path;
     file.flags = open_flag_names(view.flags | (view.directory ? O_DIRECTORY : 0U));
@@ -81,7 +83,7 @@ std::vector<OpenFileInfo> SessionTarget::handles() const {
     file.bytes_written = view.bytes_written;
     file.deleted = view.deleted;
   }
-  return files;
+  return page;
 }
 
 Statistics SessionTarget::stats() const {

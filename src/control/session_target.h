@@ -14,7 +14,7 @@ class SessionTarget : public ControlTarget {
   SessionTarget(const Session& session, std::function<Outcome<void>()> unmount)
       : session_(session), unmount_(std::move(unmount)) {}
 
-  [[nodiscard]] std::vector<OpenFileInfo> handles() const override;
+  [[nodiscard]] OpenFilePage handles(std::uint64_t position, std::size_t most) const override;
   [[nodiscard]] Statistics stats() const override;
   [[nodiscard]] MountInfo info() const override;
   Outcome<void> request_unmount() override { return unmount_(); }

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <vector>
+#include <cstddef>
+#include <cstdint>
 
 #include "passthroughfs/client.h"
 #include "passthroughfs/result.h"
+#include "proto/messages.h"
 
 namespace passthroughfs {
 
@@ -13,7 +15,8 @@ namespace passthroughfs {
 class ControlTarget {
  public:
   virtual ~ControlTarget() = default;
-  [[nodiscard]] virtual std::vector<OpenFileInfo> handles() const = 0;
+  // Some of what is open, from a position on (0: the first), at most `most`.
+  [[nodiscard]] virtual OpenFilePage handles(std::uint64_t position, std::size_t most) const = 0;
   [[nodiscard]] virtual Statistics stats() const = 0;
   [[nodiscard]] virtual MountInfo info() const = 0;
   // Starts the end of the mount, as SIGTERM does.

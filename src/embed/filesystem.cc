@@ -22,6 +22,7 @@
 #include "embed/unmount_helper.h"
 #include "proto/mount_point.h"
 #include "session/session.h"
+#include "source/credentials.h"
 
 namespace passthroughfs {
 namespace {
@@ -46,6 +47,18 @@ MountOptions mount_options_of(const MountConfig& config, const Session& session)
   options.nosuid = config.nosuid || (imposed & ST_NOSUID) != 0;
   options.noexec = config.noexec || (imposed & ST_NOEXEC) != 0;
   return options;
+}
+
+// Whoever uses the mount gets its rights where it cannot act as him: a user's own are his to share,
+// root's are not.
+Outcome<void> check_rights(const MountConfig& config) {
+  if (!config.allow_other && !config.allow_root) return {};
+  const char* const obstacle = impersonation_obstacle();
+  if (obstacle == nullptr || !has_rights_over_files()) return {};
+  return Error{EPERM,
+               fmt::format("{} would give other users the rights of this process, which cannot act "
+                           "as them: {}",
+                           config.allow_other ? "allow_other" : "allow_root", obstacle)};
 }
 
 // Cuts the connection: every request that waits, and every later one, fails.
@@ -132,10 +145,12 @@ class Filesystem::Impl {
 Outcome<void> Filesystem::Impl::mount() {
   if (phase() != Phase::configuring) return Error{EBUSY, "mounted before"};
   if (auto checked = preflight(config_); !checked) return checked;
+  if (auto checked = check_rights(config_); !checked) return checked;
 
   std::string message;
-  session_ = Session::create(config_, message);
-  if (session_ == nullptr) return Error{EIO, message};
+  auto session = Session::create(config_, message);
+  if (!session) return Error{session.error().value(), message};
+  session_ = std::move(session).value();
 
   // Threads do not exist yet and /dev/fuse is not open yet.
   if (dedicated_ && geteuid() != 0) {

@@ -104,12 +104,12 @@ constexpr auto kOptions = std::to_array<MountOption>({
        return {};
      }},
     {"threads", ValueKind::value, "N", "workers (default: one per CPU)", set_threads},
-    {"journal", ValueKind::value, "FILE|memory|off", "where changes are kept (this version: off)",
+    {"journal", ValueKind::value, "off|FILE|memory", "where changes are kept (this version: off)",
      [](Config&, Value v) -> Outcome<void> {
        if (v != "off") return unavailable(fmt::format("journal={}", v));
        return {};
      }},
-    {"recover", ValueKind::choice, "on|off",
+    {"recover", ValueKind::choice, "off|on",
      "survive a crash of the serving process (this version: off)",
      [](Config&, Value v) -> Outcome<void> {
        if (v == "on") return unavailable("recover=on");

@@ -44,12 +44,17 @@ Result<void> drop_set_ids(OpContext& context, BorrowedFd fd) {
   if (!S_ISREG(st.stx_mode) || (st.stx_mode & (S_ISUID | S_ISGID)) == 0) return ok();
   auto rights = CallerRights::of(context.caller);
   if (rights && (rights->file_capabilities & kCapFsetid) != 0) return ok();
-  // Without root's rights the write itself will do it.
-  if (!impersonation_enabled()) return ok();
   // A chown to nobody drops what a write by this caller drops, with the same regard to his groups,
   // and, other than chmod, from append-only files too. It takes an owner's right, which the writer
   // need not have: root's, without the one that would keep the bits.
   const WithoutFsetid without(true);
+  if (!impersonation_enabled()) {
+    if (!without.active()) return ok();  // then the write itself drops them
+    // Who may write need not own the file, and then the write is all there is.
+    (void)::fchownat(fd.get(), "", static_cast<uid_t>(-1), static_cast<gid_t>(-1),
+                     AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW);
+    return ok();
+  }
   const ActingAs acting(0, context.caller.gid,
                         rights ? std::span<const std::uint32_t>(rights->groups)
                                : std::span<const std::uint32_t>(context.caller.groups));

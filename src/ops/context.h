@@ -115,7 +115,11 @@ auto with_descriptors(MountState& state, Call&& call) -> decltype(call()) {
 template <typename Call>
 auto as_modifier(const Caller& caller, BorrowedFd fd, bool kill_suidgid, Call&& call)
     -> decltype(call()) {
-  if (!impersonation_enabled()) return call();
+  if (!impersonation_enabled()) {
+    // Only those use such a mount who have all its rights, or it has none of its own.
+    const WithoutFsetid without(kill_suidgid || caller.uid != 0);
+    return call();
+  }
   if (caller.uid == 0) {
     set_thread_reserves(true);  // a part may be done: there is no asking again
     const WithoutFsetid without(kill_suidgid);

@@ -32,6 +32,16 @@ BorrowedFd data_fd(OpContext& context, const OpenFile& file, std::uint32_t flags
   return BorrowedFd(direct);
 }
 
+// Whether requests go around the page cache can change with each of them; `handles` shows the last.
+void note_way(const OpenFile& file, BorrowedFd used) noexcept {
+  if (!file.handle()) return;
+  const std::uint8_t direct = used.get() != file.fd().get() ? 1 : 0;
+  std::atomic<std::uint8_t>& noted = file.handle()->direct;
+  if (noted.load(std::memory_order_relaxed) != direct) {
+    noted.store(direct, std::memory_order_relaxed);
+  }
+}
+
 // A write at a position through descriptors that append by themselves, because the file was
 // append-only when it was opened. EPERM: it still is.
 Result<void> stop_appending(Handle& handle) noexcept {
@@ -141,6 +151,7 @@ Result<ByteSpan> read(OpContext& context, const wire::ReadRequest& request) {
   const OpenFile file =
       TRY(OpenFile::of(context, request.fh, O_RDONLY | static_cast<int>(request.flags & O_DIRECT)));
   const BorrowedFd fd = data_fd(context, file, request.flags);
+  note_way(file, fd);
   const MutableByteSpan into =
       context.buffer.first(std::min<std::size_t>(request.size, context.buffer.size()));
   const bool direct = (request.flags & O_DIRECT) != 0;
@@ -149,14 +160,17 @@ Result<ByteSpan> read(OpContext& context, const wire::ReadRequest& request) {
   // thread announce that it blocks.
   std::size_t done = 0;
   bool at_end = false;
-  while (!direct && !context.state.memory_source && done < into.size() && !at_end &&
-         !context.state.no_nowait.load(std::memory_order_relaxed)) {
+  // One file's answer says nothing about others: what is mounted inside the source may differ.
+  bool ask = !direct && !context.state.memory_source &&
+             !(file.handle() && file.handle()->no_nowait.load(std::memory_order_relaxed) != 0);
+  while (ask && done < into.size() && !at_end) {
     auto got = read_some(fd, into.subspan(done), request.offset + done, RWF_NOWAIT);
     if (got) {
       done += *got;
       at_end = *got == 0;
     } else if (got.error() == EOPNOTSUPP) {
-      context.state.no_nowait.store(true, std::memory_order_relaxed);
+      if (file.handle()) file.handle()->no_nowait.store(1, std::memory_order_relaxed);
+      ask = false;
     } else if (got.error() == EAGAIN || got.error() == EINTR) {
       break;
     } else if (done == 0) {
@@ -188,6 +202,7 @@ Result<wire::WriteOut> write_data(OpContext& context, const wire::WriteRequest& 
   const OpenFile file = TRY(OpenFile::of(
       context, request.fh, O_WRONLY | static_cast<int>(flags & (O_DIRECT | O_APPEND))));
   const BorrowedFd fd = data_fd(context, file, flags);
+  if (!writeback) note_way(file, fd);
   const bool append = (flags & O_APPEND) != 0;
   if (const HandleRef& handle = file.handle();
       !append && handle && handle->append_fd.load(std::memory_order_relaxed) != 0) {

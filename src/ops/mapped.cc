@@ -2,6 +2,7 @@
 #include "ops/mapped.h"
 
 #include <fcntl.h>
+#include <unistd.h>
 
 namespace passthroughfs {
 namespace {
@@ -11,8 +12,11 @@ namespace {
 bool may_be_written(MountState& state, const InodeRef& inode) noexcept {
   auto fd = state.source.reopen(inode.fd(), O_RDONLY | O_NONBLOCK | O_NOATIME);
   if (!fd) return true;
-  // Let go at once: whoever opens for writing meanwhile waits for it. SIGIO, which the kernel sends
-  // then, is ignored (see prepare_process).
+  // Whoever opens for writing while the lease lasts makes the kernel send SIGIO, which ends a
+  // process by default. This thread gets it, where it stays blocked (WorkerPool::make_fit).
+  const f_owner_ex receiver{F_OWNER_TID, ::gettid()};
+  if (::fcntl(fd->get(), F_SETOWN_EX, &receiver) != 0) return true;
+  // Let go at once: that opener waits for it.
   if (::fcntl(fd->get(), F_SETLEASE, F_RDLCK) != 0) return true;
   (void)::fcntl(fd->get(), F_SETLEASE, F_UNLCK);
   return false;

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <atomic>
 #include <cstdint>
 #include <memory>
 
@@ -37,7 +36,7 @@ struct Validity {
 };
 
 // What all operations of one mount share. Constant while serving, but for the tables, which are
-// thread-safe, and the atomics.
+// thread-safe.
 struct MountState {
   MountState(const MountConfig& config_, SourceTree source_, std::uint64_t descriptor_limit)
       : config(config_), source(std::move(source_)), budget(descriptor_limit) {}
@@ -66,8 +65,6 @@ struct MountState {
   [[nodiscard]] bool closes_silently(const Inode& inode) const noexcept {
     return silent_close && inode.key.device == source.root_device();
   }
-  // The source refuses RWF_NOWAIT: reads that may wait cannot be told from those that do not.
-  std::atomic<bool> no_nowait{false};
 };
 
 }  // namespace passthroughfs

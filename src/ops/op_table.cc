@@ -155,7 +155,7 @@ constexpr std::array kOperations{
     row<&ops::destroy>(Opcode::destroy, Effect::none),
     row<&ops::ioctl>(Opcode::ioctl, Effect::attributes),
     declined(Opcode::poll),  // files and directories are always ready, which the kernel then says
-    declined(Opcode::notify_reply),  // answers NOTIFY_RETRIEVE, which is never sent
+    declined(Opcode::notify_reply),  // answers a kick (ADR 0005); the channel keeps it
     row<&ops::batch_forget>(Opcode::batch_forget, Effect::none),
     row<&ops::fallocate>(Opcode::fallocate, Effect::content),
     row<&ops::readdirplus>(Opcode::readdirplus, Effect::none),

@@ -124,6 +124,22 @@ void from_json(const Json& json, OpenFileInfo& file) {
   read_field(json, "deleted", file.deleted);
 }
 
+void to_json(Json& json, const OpenFilePage& page) {
+  json = Json::object();
+  json["handles"] = page.files;
+  json["next"] = page.next;
+}
+
+void from_json(const Json& json, OpenFilePage& page) {
+  if (json.is_array()) {
+    json.get_to(page.files);
+    page.next = 0;
+    return;
+  }
+  json.at("handles").get_to(page.files);
+  json.at("next").get_to(page.next);
+}
+
 void to_json(Json& json, const OperationStatistics& operation) {
   auto us = [](double ns) { return std::round(ns / 10) / 100; };
   json = Json::object();

@@ -20,6 +20,15 @@ namespace passthroughfs {
 // Keeps fields in the order in which they are documented.
 using Json = nlohmann::ordered_json;
 
+// `handles` has an answer per page, because a mount may have millions of files open. Without
+// arguments it is an array of all of them, as far as one answer can hold them; with "position" (0
+// at first) it is {"handles":[...],"next":POSITION}, next being 0 on the last page. A daemon that
+// does not know of pages answers with the array.
+struct OpenFilePage {
+  std::vector<OpenFileInfo> files;
+  std::uint64_t next = 0;
+};
+
 struct ControlRequest {
   std::string command;
   Json arguments = Json::object();
@@ -39,6 +48,8 @@ Outcome<Json> decode_reply(std::string_view line);
 // A path that is not UTF-8 has replacement characters in "path" and its bytes in "path_base64".
 void to_json(Json& json, const OpenFileInfo& file);
 void from_json(const Json& json, OpenFileInfo& file);
+void to_json(Json& json, const OpenFilePage& page);
+void from_json(const Json& json, OpenFilePage& page);
 void to_json(Json& json, const OperationStatistics& operation);
 void from_json(const Json& json, OperationStatistics& operation);
 void to_json(Json& json, const Statistics& stats);

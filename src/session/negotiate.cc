@@ -18,8 +18,9 @@ constexpr std::uint64_t kWanted =
     dont_mask |
     // Pages go when a refreshed mtime or size shows that the file changed behind the mount.
     auto_inval_data |
-    // Every listing may bring attributes along; which do, ops/listing_habits.h says. (The kernel's own
-    // guess, readdirplus_auto, asks for attributes at every start and for names in what follows.)
+    // Every listing may bring attributes along; which do, ops/listing_habits.h says. (The kernel's
+    // own guess, readdirplus_auto, asks for attributes at every start and for names in what
+    // follows.)
     do_readdirplus | parallel_dirops |
     // Set-id bits: one check per file instead of one per write; what it asks of us is in
     // ops/attr.cc and as_modifier().

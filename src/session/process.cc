@@ -12,10 +12,10 @@
 
 #include <array>
 #include <cstddef>
+#include <cstdint>
 
 #include "base/log.h"
 #include "session/session.h"
-#include "source/credentials.h"
 
 namespace passthroughfs {
 namespace {
@@ -26,9 +26,6 @@ struct Capabilities {
 
   bool read() { return ::syscall(SYS_capget, &header, data.data()) == 0; }
   bool write() { return ::syscall(SYS_capset, &header, data.data()) == 0; }
-  [[nodiscard]] bool has(unsigned capability) const {
-    return (data[capability / 32].effective & (1U << (capability % 32))) != 0;
-  }
 };
 
 // What serving needs: rights over files, acting as the caller, the mount itself, and the capability
@@ -53,11 +50,33 @@ void keep_needed_capabilities(Capabilities& caps) {
   if (!caps.write()) log_warning("cannot drop capabilities: {}", Errno::last().to_string());
 }
 
+// The ABI that the numbers in this file belong to. A process may use others: on x86-64 the 32-bit
+// entry, where execve is another number.
+#if defined(__x86_64__)
+constexpr std::uint32_t kArchitecture = AUDIT_ARCH_X86_64;
+#elif defined(__aarch64__)
+constexpr std::uint32_t kArchitecture = AUDIT_ARCH_AARCH64;
+#elif defined(__riscv) && __riscv_xlen == 64
+constexpr std::uint32_t kArchitecture = AUDIT_ARCH_RISCV64;
+#elif defined(__powerpc64__) && defined(__LITTLE_ENDIAN__)
+constexpr std::uint32_t kArchitecture = AUDIT_ARCH_PPC64LE;
+#elif defined(__s390x__)
+constexpr std::uint32_t kArchitecture = AUDIT_ARCH_S390X;
+#else
+#error "the seccomp filter needs this architecture's AUDIT_ARCH_ constant"
+#endif
+// No call of ours has a number from here on. x32 has x86-64's architecture, and this bit in its
+// own.
+constexpr std::uint32_t kFirstForeignCall = 0x40000000;
+
 // No program is ever started from here on, so nothing that takes the daemon over can start one.
 void forbid_exec() {
   if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) return;
   std::array filter{
+      sock_filter BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, arch)),
+      sock_filter BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, kArchitecture, 0, 4),
       sock_filter BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
+      sock_filter BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, kFirstForeignCall, 2, 0),
       sock_filter BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_execve, 1, 0),
       sock_filter BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_execveat, 0, 1),
       sock_filter BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
@@ -75,10 +94,8 @@ void prepare_process() {
   (void)::umask(0);
   Capabilities caps;
   if (::geteuid() == 0 && caps.read()) {
-    if (caps.has(CAP_SETUID) && caps.has(CAP_SETGID)) {
-      // Acting as a caller must not bring the daemon's own groups along.
-      if (::setgroups(0, nullptr) == 0) enable_impersonation();
-    }
+    // No thread needs them; those that serve see to it themselves (enable_impersonation).
+    (void)::setgroups(0, nullptr);
     keep_needed_capabilities(caps);
   }
   forbid_exec();

@@ -3,7 +3,6 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <signal.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
@@ -12,8 +11,6 @@
 
 #include <algorithm>
 #include <array>
-#include <charconv>
-#include <cstdio>
 #include <optional>
 
 #include "base/log.h"
@@ -22,7 +19,9 @@
 #include "ops/mount_state.h"
 #include "session/negotiate.h"
 #include "session/notifier.h"
+#include "session/openers.h"
 #include "session/worker_pool.h"
+#include "source/credentials.h"
 #include "source/fs_kind.h"
 #include "source/sys.h"
 
@@ -42,21 +41,6 @@ std::uint64_t raise_descriptor_limit() {
     if (::setrlimit(RLIMIT_NOFILE, &raised) == 0) limit = raised;
   }
   return limit.rlim_cur;
-}
-
-// The process of a thread, while that thread lives.
-std::uint32_t process_of(std::uint32_t thread) {
-  std::array<char, 256> text{};
-  UniqueFd fd(::open(fmt::format("/proc/{}/status", thread).c_str(), O_RDONLY | O_CLOEXEC));
-  if (!fd.valid()) return thread;
-  const ssize_t size = ::read(fd.get(), text.data(), text.size() - 1);
-  const std::string_view status(text.data(), size > 0 ? static_cast<std::size_t>(size) : 0);
-  constexpr std::string_view kKey = "\nTgid:\t";
-  const std::size_t at = status.find(kKey);
-  if (at == std::string_view::npos) return thread;
-  std::uint32_t process = thread;
-  (void)std::from_chars(status.data() + at + kKey.size(), status.data() + status.size(), process);
-  return process;
 }
 
 Validity validity_of(CacheMode mode) {
@@ -100,7 +84,7 @@ class SessionImpl final : public Session {
   Result<void> wait() override;
   [[nodiscard]] unsigned root_mode() const override { return S_IFDIR; }
   [[nodiscard]] unsigned long source_mount_flags() const override;
-  [[nodiscard]] std::vector<HandleView> handles() const override;
+  [[nodiscard]] HandlePage handles(std::uint64_t position, std::size_t most) const override;
   [[nodiscard]] StatsView stats() const override;
   [[nodiscard]] const MountConfig& config() const override { return state_.config; }
 
@@ -219,9 +203,6 @@ void SessionImpl::choose_io(const Negotiated& settled) {
     state_.backings.decline("noatime needs CAP_SYS_ADMIN to hold in the kernel");
   } else {
     state_.backings.enable(*channel_);
-    // The probe for mappings takes and drops leases; whoever opens in between makes the kernel send
-    // this signal, which would end the process.
-    (void)::signal(SIGIO, SIG_IGN);
   }
 }
 
@@ -259,13 +240,14 @@ Result<void> SessionImpl::start(UniqueFd device, std::string& message) {
   choose_io(settled);
   notifier_ = std::make_unique<Notifier>(*channel_);
   state_.invalidations = notifier_.get();
-  pool_ = std::make_unique<WorkerPool>(*channel_, ServeContext{state_, settled.decode, ::geteuid()},
-                                       state_.config.threads);
-  auto started = pool_->start();
+  pool_ = std::make_unique<WorkerPool>(
+      *channel_,
+      ServeContext{state_, settled.decode, ::geteuid(), impersonation_obstacle() == nullptr},
+      state_.config.threads);
+  auto started = pool_->start(message);
   if (pool_->unbound_for()) {
     no_rings("the kernel refused a ring: " + pool_->unbound_for()->to_string());
   }
-  if (!started) message = "cannot start threads: " + started.error().to_string();
   return started;
 }
 
@@ -281,29 +263,32 @@ unsigned long SessionImpl::source_mount_flags() const {
   return fs.f_flag;
 }
 
-std::vector<HandleView> SessionImpl::handles() const {
-  std::vector<HandleView> out;
-  state_.handles->for_each([&](std::uint64_t fh, const HandleRef& handle) {
-    HandleView view;
-    view.fh = fh;
-    view.nodeid = handle->node;
-    if (handle.fd().valid()) {
-      view.path = state_.source.path_of(handle.fd(), view.deleted);
-    } else if (auto inode = state_.inodes->get(handle->node)) {
-      view.path = state_.source.path_of(inode->fd(), view.deleted);
-    }
-    view.io = handle->io == HandleIo::passthrough ? "passthrough" : "daemon";
-    view.directory = handle->kind == HandleKind::directory;
-    view.flags = handle->flags;
-    view.pid = process_of(handle->pid);
-    view.opened_sec = handle->opened_sec;
-    view.opened_nsec = handle->opened_nsec;
-    view.reads = handle->reads.load(std::memory_order_relaxed);
-    view.writes = handle->writes.load(std::memory_order_relaxed);
-    view.bytes_read = handle->bytes_read.load(std::memory_order_relaxed);
-    view.bytes_written = handle->bytes_written.load(std::memory_order_relaxed);
-    out.push_back(std::move(view));
-  });
+HandlePage SessionImpl::handles(std::uint64_t position, std::size_t most) const {
+  HandlePage out;
+  Openers openers;
+  out.next =
+      state_.handles->for_some(position, most, [&](std::uint64_t fh, const HandleRef& handle) {
+        HandleView& view = out.handles.emplace_back();
+        view.fh = fh;
+        view.nodeid = handle->node;
+        if (handle.fd().valid()) {
+          view.path = state_.source.path_of(handle.fd(), view.deleted);
+        } else if (auto inode = state_.inodes->get(handle->node)) {
+          view.path = state_.source.path_of(inode->fd(), view.deleted);
+        }
+        view.io = handle->io == HandleIo::passthrough                   ? "passthrough"
+                  : handle->direct.load(std::memory_order_relaxed) != 0 ? "direct"
+                                                                        : "daemon";
+        view.directory = handle->kind == HandleKind::directory;
+        view.flags = handle->flags;
+        view.pid = openers.process_of(handle->pid, handle->opened_boot_ns);
+        view.opened_sec = handle->opened_sec;
+        view.opened_nsec = handle->opened_nsec;
+        view.reads = handle->reads.load(std::memory_order_relaxed);
+        view.writes = handle->writes.load(std::memory_order_relaxed);
+        view.bytes_read = handle->bytes_read.load(std::memory_order_relaxed);
+        view.bytes_written = handle->bytes_written.load(std::memory_order_relaxed);
+      });
   return out;
 }
 
@@ -347,13 +332,13 @@ StatsView SessionImpl::stats() const {
 
 }  // namespace
 
-std::unique_ptr<Session> Session::create(const MountConfig& config, std::string& message) {
+Result<std::unique_ptr<Session>> Session::create(const MountConfig& config, std::string& message) {
   const std::uint64_t limit = raise_descriptor_limit();
   auto source = SourceTree::open(config.source, message, config.noatime);
-  if (!source) return nullptr;
+  if (!source) return source.error();
   auto session = std::make_unique<SessionImpl>(config, std::move(*source), limit);
-  if (!session->prepare(message)) return nullptr;
-  return session;
+  TRY(session->prepare(message));
+  return std::unique_ptr<Session>(std::move(session));
 }
 
 }  // namespace passthroughfs

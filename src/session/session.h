@@ -21,12 +21,17 @@ struct HandleView {
   std::string path;  // relative to the source, as it is now; empty for the root
   bool deleted = false;
   bool directory = false;
-  std::uint32_t flags = 0;  // O_* as at open
-  const char* io = "daemon";
-  std::uint32_t pid = 0;
+  std::uint32_t flags = 0;      // O_* as at open
+  const char* io = "daemon";    // "passthrough", "direct"
+  std::uint32_t pid = 0;        // as Openers has it
   std::int64_t opened_sec = 0;  // CLOCK_REALTIME
   std::int64_t opened_nsec = 0;
   std::uint64_t reads = 0, writes = 0, bytes_read = 0, bytes_written = 0;
+};
+
+struct HandlePage {
+  std::vector<HandleView> handles;
+  std::uint64_t next = 0;  // the position of the next page; 0: there is none
 };
 
 // Latencies fall into bucket floor(log2(nanoseconds)); the last one takes the rest.
@@ -65,8 +70,9 @@ struct StatsView {
 // Serves one mount from the INIT handshake to the unmount. Thread-safe after start().
 class Session {
  public:
-  // Opens the source before anything is mounted. `message`: one line for the user on failure.
-  static std::unique_ptr<Session> create(const MountConfig& config, std::string& message);
+  // Opens the source before anything is mounted. `message`: one line for the user on failure, whose
+  // errno is what the system call said.
+  static Result<std::unique_ptr<Session>> create(const MountConfig& config, std::string& message);
   virtual ~Session() = default;
 
   // Takes the mounted /dev/fuse descriptor, answers INIT, starts the workers and returns when the
@@ -83,7 +89,8 @@ class Session {
   [[nodiscard]] virtual unsigned root_mode() const = 0;
   [[nodiscard]] virtual unsigned long source_mount_flags() const = 0;
 
-  [[nodiscard]] virtual std::vector<HandleView> handles() const = 0;
+  // Some of what is open, from a position on, as HandleTable::for_some().
+  [[nodiscard]] virtual HandlePage handles(std::uint64_t position, std::size_t most) const = 0;
   [[nodiscard]] virtual StatsView stats() const = 0;
   [[nodiscard]] virtual const MountConfig& config() const = 0;
 };

@@ -1,15 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "session/worker_pool.h"
 
+#include <fmt/format.h>
 #include <pthread.h>
 #include <sched.h>
 
 #include <chrono>
+#include <csignal>
 #include <ctime>
 #include <system_error>
 
 #include "base/log.h"
 #include "channel/cpu_list.h"
+#include "source/credentials.h"
 
 namespace passthroughfs {
 namespace {
@@ -49,6 +52,15 @@ void let_forgets_gather() noexcept {
   (void)::nanosleep(&kPause, nullptr);
 }
 
+// Signals are for the program's own threads, and those of leases for nobody (ops/mapped.cc). What a
+// fault of this thread raises is not affected; the queue lets its own wake-up through.
+void block_signals() noexcept {
+  sigset_t all;
+  sigfillset(&all);
+  for (const int fault : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS}) sigdelset(&all, fault);
+  (void)::pthread_sigmask(SIG_BLOCK, &all, nullptr);
+}
+
 std::vector<int> cpus_to_pin() {
   std::vector<int> out = usable_cpus();
   if (out.empty()) out.push_back(0);
@@ -83,7 +95,17 @@ WorkerPool::~WorkerPool() {
 
 // ---- starting ----------------------------------------------------------------------------------
 
-Result<void> WorkerPool::start() {
+Result<void> WorkerPool::start(std::string& message) {
+  auto started = start_all();
+  if (started) return started;
+  MutexLock lock(mutex_);
+  message =
+      unfit_ ? fmt::format("a thread cannot serve without {}: {}", unfit_for_, unfit_->to_string())
+             : "cannot start threads: " + started.error().to_string();
+  return started;
+}
+
+Result<void> WorkerPool::start_all() {
   const std::span<const int> cpus = channel_.bound_cpus();
   if (!cpus.empty()) {
     auto bound = cpus.size() <= kMostPinned ? start_bound(cpus) : Err(E2BIG);
@@ -97,6 +119,7 @@ Result<void> WorkerPool::start() {
     }
   }
   TRY(start_readers());
+  TRY(wait_until_fit());
   monitor_ = std::thread([this] { monitor(); });
   return ok();
 }
@@ -127,6 +150,7 @@ Result<void> WorkerPool::start_bound(std::span<const int> cpus) {
   count_.store(0);
   MutexLock lock(mutex_);
   helpers_ = 0;
+  fit_ = 0;
   return started;
 }
 
@@ -162,11 +186,56 @@ Result<void> WorkerPool::add_worker(Role role, int cpu) {
 
 // ---- the threads -------------------------------------------------------------------------------
 
+// What a thread needs of its own before its first request. `what` names what it did not get.
+Result<void> WorkerPool::make_fit(const char*& what) noexcept {
+  block_signals();
+  what = "a umask of its own";
+  TRY(own_umask());
+  what = "the right to act as other users";
+  if (context_.impersonate) TRY(enable_impersonation());
+  return ok();
+}
+
+bool WorkerPool::become_fit(Worker& worker) noexcept {
+  const char* what = "";
+  const auto fit = make_fit(what);
+  bool late = false;
+  {
+    MutexLock lock(mutex_);
+    late = serving_;
+    if (fit) {
+      ++fit_;
+    } else {
+      if (!unfit_) unfit_for_ = what;
+      if (!unfit_) unfit_ = fit.error();
+      if (worker.role() == Role::bound && !refused_) refused_ = fit.error();
+      if (worker.role() == Role::helper) --helpers_;
+    }
+  }
+  attach_changed_.notify_all();
+  if (!fit && late && g_thread_log.allow()) {
+    log_warning("a thread cannot serve without {}: {}", what, fit.error().to_string());
+  }
+  return fit.has_value();
+}
+
+// At the start, so that it fails rather than serve with too few threads.
+Result<void> WorkerPool::wait_until_fit() {
+  MutexLock lock(mutex_);
+  while (fit_ < count() && !unfit_) attach_changed_.wait(mutex_);
+  if (unfit_) return *unfit_;
+  serving_ = true;
+  return ok();
+}
+
 void WorkerPool::run(Worker& worker) noexcept {
   if (worker.cpu() >= 0) pin_to(worker.cpu());
+  if (!become_fit(worker)) {
+    worker.set_state(Worker::State::parked);
+    return;
+  }
   if (worker.role() == Role::bound) let_clients_run_on();
   if (worker.role() == Role::reader && !bound_) scheduling_.add_this_thread();
-  own_umask();
   if (worker.role() == Role::helper) {
     run_helper(worker);
   } else if (attach(worker)) {

@@ -8,6 +8,7 @@
 #include <deque>
 #include <memory>
 #include <optional>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -23,7 +24,8 @@ namespace passthroughfs {
 struct ServeContext {
   MountState& state;
   wire::DecodeOptions decode;
-  uid_t owner = 0;  // who mounted
+  uid_t owner = 0;           // who mounted
+  bool impersonate = false;  // threads act as their callers; one that cannot does not serve
 };
 
 // The threads that serve one mount. How, depends on the channel.
@@ -44,8 +46,9 @@ class WorkerPool {
   ~WorkerPool();  // ends and joins all threads
 
   // Starts the pinned workers and the monitor. If bound workers cannot start, the channel is told
-  // to do without (Channel::unbind). Errors: out of threads or memory.
-  Result<void> start();
+  // to do without (Channel::unbind). Errors: out of threads or memory, and what makes a thread
+  // unfit to serve; `message` says it in one line.
+  Result<void> start(std::string& message);
 
   // Waits until the channel has ended. The result says how (see Queue::next).
   Result<void> wait();
@@ -81,9 +84,13 @@ class WorkerPool {
     std::uint64_t begin;
   };
 
+  Result<void> start_all();
   Result<void> start_bound(std::span<const int> cpus);
   Result<void> start_readers();
   Result<void> add_worker(Role role, int cpu);
+  Result<void> wait_until_fit();
+  Result<void> make_fit(const char*& what) noexcept;
+  bool become_fit(Worker& worker) noexcept;
   void run(Worker& worker) noexcept;
   bool attach(Worker& worker) noexcept;
   void run_queue(Worker& worker) noexcept;
@@ -135,6 +142,10 @@ class WorkerPool {
   std::size_t attached_ PFS_GUARDED_BY(mutex_) = 0;
   std::optional<Errno> refused_ PFS_GUARDED_BY(mutex_);
   ReaderScheduling scheduling_{ReaderScheduling::possible()};
+  std::size_t fit_ PFS_GUARDED_BY(mutex_) = 0;  // threads that may serve
+  std::optional<Errno> unfit_ PFS_GUARDED_BY(mutex_);
+  bool serving_ PFS_GUARDED_BY(mutex_) = false;  // the start is over
+  const char* unfit_for_ PFS_GUARDED_BY(mutex_) = "";
   std::thread monitor_;
 };
 

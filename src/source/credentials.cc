@@ -4,16 +4,20 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <linux/capability.h>
+#include <linux/securebits.h>
 #include <sched.h>
 #include <sys/fsuid.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
-#include <atomic>
 #include <charconv>
 #include <cstdio>
+#include <memory>
+#include <new>
 #include <string>
 #include <string_view>
 
@@ -22,10 +26,13 @@
 namespace passthroughfs {
 namespace {
 
-std::atomic<bool> g_impersonate{false};
+thread_local bool t_impersonate = false;
 thread_local mode_t t_umask = static_cast<mode_t>(-1);
 enum class Reserves : unsigned char { unknown, denied, allowed };
 thread_local Reserves t_reserves = Reserves::unknown;
+// Whether this thread has CAP_FSETID when it acts for nobody.
+enum class Fsetid : unsigned char { unknown, absent, held };
+thread_local Fsetid t_fsetid = Fsetid::unknown;
 
 struct Capabilities {
   std::array<__user_cap_data_struct, 2> data{};
@@ -103,19 +110,48 @@ std::uint32_t file_system_id(std::string_view line) {
 
 }  // namespace
 
-void enable_impersonation() noexcept {
+const char* impersonation_obstacle() noexcept {
   Capabilities caps;
-  if (::geteuid() != 0 || !caps.read() || !caps.has(CAP_SETUID) || !caps.has(CAP_SETGID)) return;
-  g_impersonate.store(true);
+  if (::geteuid() != 0) return "it is not root";
+  if (!caps.read() || !caps.has(CAP_SETUID)) return "it lacks CAP_SETUID";
+  if (!caps.has(CAP_SETGID)) return "it lacks CAP_SETGID";
+  if (const int bits = ::prctl(PR_GET_SECUREBITS);
+      bits >= 0 && (bits & SECBIT_NO_SETUID_FIXUP) != 0) {
+    return "it would keep its capabilities as another user (SECBIT_NO_SETUID_FIXUP)";
+  }
+  // Sets what is set, to see whether it may. The raw calls are about this thread only.
+  const long count = ::syscall(SYS_getgroups, 0, nullptr);
+  const auto size = static_cast<std::size_t>(std::max(count, 0L));
+  const std::unique_ptr<gid_t[]> groups(new (std::nothrow) gid_t[size + 1]);
+  if (!groups) return "there is no memory for its groups";
+  if (::syscall(SYS_getgroups, size, groups.get()) != count ||
+      ::syscall(SYS_setgroups, size, groups.get()) != 0) {
+    return "it may not set supplementary groups";
+  }
+  return nullptr;
 }
-bool impersonation_enabled() noexcept { return g_impersonate.load(std::memory_order_relaxed); }
 
-bool own_umask() noexcept {
+bool has_rights_over_files() noexcept {
+  Capabilities caps;
+  if (::geteuid() == 0 || !caps.read()) return true;
+  return ((caps.data[0].effective & kFileCapabilities) |
+          (caps.data[1].effective & (kFileCapabilities >> 32))) != 0;
+}
+
+Result<void> enable_impersonation() noexcept {
+  if (impersonation_obstacle() != nullptr) return Err(EPERM);
+  TRY(check_void(::syscall(SYS_setgroups, 0, nullptr)));
+  t_impersonate = true;
+  return ok();
+}
+bool impersonation_enabled() noexcept { return t_impersonate; }
+
+Result<void> own_umask() noexcept {
   // Without a private fs_struct the mask would be the whole process's.
-  const bool own = ::unshare(CLONE_FS) == 0;
+  TRY(check_void(::unshare(CLONE_FS)));
   (void)::umask(0);
   t_umask = 0;
-  return own;
+  return ok();
 }
 
 void set_thread_umask(mode_t mask) noexcept {
@@ -217,9 +253,13 @@ ActingAs::~ActingAs() {
 }
 
 WithoutFsetid::WithoutFsetid(bool active) noexcept : active_(false) {
-  if (!active || !impersonation_enabled()) return;
+  if (!active || t_fsetid == Fsetid::absent) return;
   Capabilities caps;
-  if (!caps.read() || !caps.has(CAP_FSETID)) return;
+  if (!caps.read()) return;
+  if (t_fsetid == Fsetid::unknown) {
+    t_fsetid = (caps.data[0].permitted & kCapFsetid) != 0 ? Fsetid::held : Fsetid::absent;
+  }
+  if (!caps.has(CAP_FSETID)) return;
   caps.lower(kCapFsetid);
   active_ = caps.write();
 }

@@ -22,15 +22,25 @@ struct Caller {
   std::span<const std::uint32_t> groups = {};
 };
 
-// Acting as somebody else needs root with CAP_SETUID and CAP_SETGID; otherwise this changes nothing
-// and every call runs as the user who mounted. Set once at start, before threads exist.
-void enable_impersonation() noexcept;
+// Why this process cannot act as somebody else, for a message; nullptr if it can. That needs root
+// with CAP_SETUID and CAP_SETGID, in a user namespace that lets it set groups, whose capabilities
+// over files go when it takes another user id.
+[[nodiscard]] const char* impersonation_obstacle() noexcept;
+// Whether this process is root or has capabilities over files. Whoever has neither has no rights
+// but a user's own, which he may share.
+[[nodiscard]] bool has_rights_over_files() noexcept;
+
+// Makes this thread one that acts as its callers: takes away its supplementary groups, which would
+// otherwise come along. Changes no other thread. Without it (where it is not possible, see above)
+// every call runs as the user who mounted. EPERM: not possible.
+[[nodiscard]] Result<void> enable_impersonation() noexcept;
+// Of this thread.
 [[nodiscard]] bool impersonation_enabled() noexcept;
 
 // Gives this thread a umask of its own (CLONE_FS) and sets it to 0. Call once per serving thread.
-// False: refused (a container's filter, no memory); the mask is then shared by all threads, and
-// this one must not serve creations.
-bool own_umask() noexcept;
+// Error: refused (a container's filter, no memory); the mask is then shared by all threads and has
+// been left as it was, and this one must not serve creations.
+[[nodiscard]] Result<void> own_umask() noexcept;
 // The mask for the creations that follow on this thread; kept until the next call.
 void set_thread_umask(mode_t mask) noexcept;
 
@@ -82,13 +92,17 @@ class ActingAs {
   bool capabilities_ = false;
 };
 
-// Takes CAP_FSETID from this thread for a scope, for a root caller that has not got it.
+// Takes CAP_FSETID from this thread for a scope, for a caller that has not got it. Costs no system
+// call where the thread never had it.
 class WithoutFsetid {
  public:
   explicit WithoutFsetid(bool active) noexcept;
   ~WithoutFsetid();
   WithoutFsetid(const WithoutFsetid&) = delete;
   WithoutFsetid& operator=(const WithoutFsetid&) = delete;
+
+  // Whether there was something to take.
+  [[nodiscard]] bool active() const noexcept { return active_; }
 
  private:
   bool active_;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "table/handle_table.h"
 
+#include <algorithm>
 #include <ctime>
 #include <exception>
 #include <new>
@@ -78,7 +79,10 @@ Result<std::uint64_t> HandleTable::add(const InodeRef& inode, Opened opened) noe
   Handle& handle = slots_.at(SlotNumber::slot(fh));
   timespec now{};
   (void)clock_gettime(CLOCK_REALTIME_COARSE, &now);
+  timespec since_boot{};
+  (void)clock_gettime(CLOCK_BOOTTIME, &since_boot);  // no system call either
   inodes_.hold(inode);
+  handle.direct.store(opened.direct_fd.valid() ? 1 : 0, std::memory_order_relaxed);
   handle.fd.store(opened.fd.release(), std::memory_order_relaxed);
   handle.direct_fd.store(opened.direct_fd.release(), std::memory_order_relaxed);
   handle.node = inode.id();
@@ -88,8 +92,10 @@ Result<std::uint64_t> HandleTable::add(const InodeRef& inode, Opened opened) noe
   handle.kind = opened.kind;
   handle.io = opened.io;
   handle.append_fd.store(opened.append_fd ? 1 : 0, std::memory_order_relaxed);
+  handle.no_nowait.store(0, std::memory_order_relaxed);
   handle.opened_sec = now.tv_sec;
   handle.opened_nsec = static_cast<std::uint32_t>(now.tv_nsec);
+  handle.opened_boot_ns = since_boot.tv_sec * std::int64_t{1'000'000'000} + since_boot.tv_nsec;
   handle.flocked.store(0, std::memory_order_relaxed);
   for (auto* counter : {&handle.reads, &handle.writes, &handle.bytes_read, &handle.bytes_written}) {
     counter->store(0, std::memory_order_relaxed);
@@ -134,16 +140,24 @@ void HandleTable::destroy(Handle& handle) noexcept {
   inodes_.drop_hold(inode_slot);
 }
 
-void HandleTable::for_each(const std::function<void(std::uint64_t, const HandleRef&)>& visit) {
+void HandleTable::for_each(const Visitor& visit) { (void)for_some(0, SIZE_MAX, visit); }
+
+std::uint64_t HandleTable::for_some(std::uint64_t position, std::size_t most,
+                                    const Visitor& visit) {
   const std::uint32_t end = slots_.high_water();
-  for (std::uint32_t slot = 1; slot < end; ++slot) {
+  if (position >= end) return 0;
+  for (auto slot = std::max<std::uint32_t>(static_cast<std::uint32_t>(position), 1); slot < end;
+       ++slot) {
+    if (most == 0) return slot;
     Handle& candidate = slots_.at(slot);
     const std::uint64_t fh = slots_.number_of(candidate, slot);
     Handle* handle = slots_.pin(fh);
     if (handle == nullptr) continue;
     const HandleRef ref(this, handle);
     visit(fh, ref);
+    --most;
   }
+  return 0;
 }
 
 NodeId HandleTable::any_file() noexcept {

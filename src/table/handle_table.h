@@ -14,7 +14,7 @@
 namespace passthroughfs {
 
 enum class HandleKind : std::uint8_t { file, directory };
-enum class HandleIo : std::uint8_t { daemon, passthrough, direct };
+enum class HandleIo : std::uint8_t { daemon, passthrough };
 
 // One open file or directory. Lives in the shared region, so it holds no pointers. Fields without
 // atomics are constant from publication to the end.
@@ -30,10 +30,14 @@ struct alignas(64) Handle : SlotHead {
   HandleIo io;
   // fd itself has O_APPEND: an append-only file can be opened no other way
   std::atomic<std::uint8_t> append_fd;
-  std::uint8_t reserved;
+  // its file system cannot tell reads that would wait from others (no RWF_NOWAIT)
+  std::atomic<std::uint8_t> no_nowait;
   std::int64_t opened_sec;  // CLOCK_REALTIME
   std::uint32_t opened_nsec;
-  std::atomic<std::uint8_t> flocked;  // a flock is held through it
+  std::int64_t opened_boot_ns;        // the same in CLOCK_BOOTTIME, which nobody sets
+  std::atomic<std::uint8_t> flocked;  // a flock was taken through it
+  // its data goes through direct_fd: as the last request said, before the first as the open said
+  std::atomic<std::uint8_t> direct;
   std::atomic<std::uint64_t> reads, writes, bytes_read, bytes_written;
 };
 static_assert(sizeof(Handle) == 128);
@@ -111,8 +115,13 @@ class HandleTable {
   // RELEASE. EBADF as above, also for a second release.
   Result<void> release(std::uint64_t fh, NodeId node) noexcept;
 
+  using Visitor = std::function<void(std::uint64_t, const HandleRef&)>;
   // Calls `visit(fh, handle)` for each open handle, pinned meanwhile. `visit` may throw.
-  void for_each(const std::function<void(std::uint64_t, const HandleRef&)>& visit);
+  void for_each(const Visitor& visit);
+  // The same in parts: begins at `position` (0 for the first part), ends after `most` handles, and
+  // gives the position of the next part, 0 when there is none. What is open throughout is visited
+  // once.
+  std::uint64_t for_some(std::uint64_t position, std::size_t most, const Visitor& visit);
 
   // The node of some open regular file; 0: there is none.
   [[nodiscard]] NodeId any_file() noexcept;

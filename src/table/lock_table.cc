@@ -38,14 +38,18 @@ Result<void> lock_result(int returned) noexcept {
 // exclude each other. Where the daemon may not open for both, the client could not either; but
 // append-only files, which the client may have had open before they became that, open only for
 // appending.
-Result<UniqueFd> open_for_locks(const SourceTree& source, const HandleRef& handle) noexcept {
+Result<UniqueFd> open_for_locks(const SourceTree& source, const HandleRef& handle,
+                                bool& inexact) noexcept {
   const int own = static_cast<int>(handle->flags) & O_ACCMODE;
   auto fd = source.reopen(handle.fd(), O_RDWR);
   if (!fd && fd.error() == EPERM) fd = source.reopen(handle.fd(), O_RDWR | O_APPEND);
   if (!fd) fd = source.reopen(handle.fd(), own);
   // Immutable by now, so it opens for writing for nobody: then the client's own description has to
   // do. Two processes that share it after a fork are taken for one there.
-  if (!fd && fd.error() == EPERM) fd = duplicate(handle.fd());
+  if (!fd && fd.error() == EPERM) {
+    fd = duplicate(handle.fd());
+    inexact = true;
+  }
   return fd;
 }
 
@@ -57,13 +61,9 @@ Result<void> LockTable::try_flock(const LockClaim& claim, const HandleRef& handl
   int operation = LOCK_UN;
   if (claim.lock.type == F_RDLCK) operation = LOCK_SH;
   if (claim.lock.type == F_WRLCK) operation = LOCK_EX;
-  auto done = lock_result(::flock(handle.fd().get(), operation | LOCK_NB));
-  // A conversion that is refused loses what it would have converted.
-  if (done || done.error() == EAGAIN) {
-    const bool held = done && claim.lock.type != F_UNLCK;
-    handle->flocked.store(held ? 1 : 0, std::memory_order_relaxed);
-  }
-  return done;
+  if (claim.lock.type != F_UNLCK) handle->flocked.store(1, std::memory_order_relaxed);
+  lock_calls_.fetch_add(1, std::memory_order_relaxed);
+  return lock_result(::flock(handle.fd().get(), operation | LOCK_NB));
 }
 
 Result<void> LockTable::try_posix(Node& node, const LockClaim& claim, const HandleRef& handle,
@@ -72,7 +72,7 @@ Result<void> LockTable::try_posix(Node& node, const LockClaim& claim, const Hand
   if (found == node.owners.end()) {
     if (claim.lock.type == F_UNLCK) return ok();
     if (source == nullptr) return Err(EBADF);
-    auto fd = open_for_locks(*source, handle);
+    auto fd = open_for_locks(*source, handle, node.inexact);
     if (!fd) return fd.error();
     found = node.owners.emplace(claim.owner, Owner{}).first;
     found->second.fd = std::move(*fd);
@@ -80,10 +80,21 @@ Result<void> LockTable::try_posix(Node& node, const LockClaim& claim, const Hand
   Owner& owner = found->second;
   owner.fh = claim.fh;
   struct flock native = to_native(claim.lock);
+  lock_calls_.fetch_add(1, std::memory_order_relaxed);
   auto done = lock_result(::fcntl(owner.fd.get(), F_OFD_SETLK, &native));
   if (done) note_range(owner, claim.lock);
-  if (owner.ranges.empty() && owner.waiting == 0) node.owners.erase(found);
+  settle_owner(node, found);
   return done;
+}
+
+// After its ranges, or the number of its waits, may have changed.
+void LockTable::settle_owner(Node& node, std::map<std::uint64_t, Owner>::iterator owner) {
+  if (!owner->second.ranges.empty()) {
+    node.holders.insert(owner->first);
+    return;
+  }
+  node.holders.erase(owner->first);
+  if (owner->second.waiting == 0) node.owners.erase(owner);
 }
 
 // Keeps the list of ranges as POSIX defines it: a new lock replaces what it covers.
@@ -104,51 +115,41 @@ void LockTable::note_range(Owner& owner, const wire::FileLock& lock) {
   owner.ranges.swap(kept);
 }
 
-LockTable::Blockers LockTable::blockers(const Node& node, const LockClaim& claim) {
+std::vector<std::uint64_t> LockTable::blockers(const Node& node, const LockClaim& claim) {
   std::vector<std::uint64_t> out;
-  for (const auto& [id, owner] : node.owners) {
+  for (const std::uint64_t id : node.holders) {
     if (id == claim.owner) continue;
-    const bool conflict =
-        std::any_of(owner.ranges.begin(), owner.ranges.end(), [&](const Range& range) {
-          return overlaps(range.start, range.end, claim.lock) &&
-                 (range.type == F_WRLCK || claim.lock.type == F_WRLCK);
-        });
+    const std::vector<Range>& ranges = node.owners.find(id)->second.ranges;
+    const bool conflict = std::any_of(ranges.begin(), ranges.end(), [&](const Range& range) {
+      return overlaps(range.start, range.end, claim.lock) &&
+             (range.type == F_WRLCK || claim.lock.type == F_WRLCK);
+    });
     if (conflict) out.push_back(id);
   }
-  return std::make_shared<const std::vector<std::uint64_t>>(std::move(out));
-}
-
-// Whether who claims holds anything on this file that a granted claim might replace.
-bool LockTable::holds_locks(const Node& node, const LockClaim& claim, const HandleRef& handle) {
-  if (claim.flock) return handle->flocked.load(std::memory_order_relaxed) != 0;
-  const auto own = node.owners.find(claim.owner);
-  return own != node.owners.end() && !own->second.ranges.empty();
+  steps_.fetch_add(node.holders.size(), std::memory_order_relaxed);
+  return out;
 }
 
 // Whether one of those who block the owner waits, in the end, for the owner itself.
-bool LockTable::would_deadlock(std::uint64_t owner, const Blockers& blocked_by) {
-  if (blocked_by->empty()) return false;
-  std::unordered_multimap<std::uint64_t, const Blockers*> waits_of;
-  for (const auto& [unique, wait] : waits_) {
-    if (wait.blocked_by != nullptr) waits_of.emplace(wait.owner, &wait.blocked_by);
-  }
-  std::vector<std::uint64_t> open = *blocked_by;
+bool LockTable::would_deadlock(std::uint64_t owner, const std::vector<std::uint64_t>& blocked_by) {
+  std::vector<std::uint64_t> open = blocked_by;
   std::unordered_set<std::uint64_t> seen;
-  std::unordered_set<const void*> followed;  // many wait for the same
-  while (!open.empty()) {
+  std::uint64_t steps = 0;
+  bool circle = false;
+  while (!open.empty() && !circle) {
     const std::uint64_t next = open.back();
     open.pop_back();
-    if (next == owner) return true;
-    if (!seen.insert(next).second) continue;
-    const auto [first, last] = waits_of.equal_range(next);
-    for (auto at = first; at != last; ++at) {
-      const Blockers& further = *at->second;
-      if (followed.insert(further.get()).second) {
-        open.insert(open.end(), further->begin(), further->end());
-      }
+    ++steps;
+    circle = next == owner;
+    if (circle || !seen.insert(next).second) continue;
+    const auto [first, last] = waits_of_.equal_range(next);
+    for (auto of = first; of != last; ++of) {
+      const Wait& wait = waits_.find(of->second)->second;
+      open.insert(open.end(), wait.blocked_by.begin(), wait.blocked_by.end());
     }
   }
-  return false;
+  steps_.fetch_add(steps, std::memory_order_relaxed);
+  return circle;
 }
 
 Result<wire::FileLock> LockTable::test(const LockClaim& claim, const HandleRef& handle) {
@@ -190,11 +191,10 @@ Result<void> LockTable::set(const LockClaim& claim, const HandleRef& handle,
     auto [at, added] = stripe.nodes.try_emplace(claim.node);
     if (added) nodes_.fetch_add(1, std::memory_order_relaxed);
     Node& node = at->second;
-    const bool held = holds_locks(node, claim, handle);
     done = claim.flock ? try_flock(claim, handle) : try_posix(node, claim, handle, &source);
     // Unlocking and downgrading let others in; so does a failed flock conversion, which loses what
-    // it had. Who had nothing has given nothing back.
-    if (held && !node.waiters.empty()) retry(node, answers);
+    // it had.
+    retry(node, Whom::affected, &claim, answers);
     erase_if_idle(stripe, claim.node);
   }
   send(answers);
@@ -212,92 +212,111 @@ void LockTable::set_or_wait(const LockClaim& claim, HandleRef handle, const Sour
     auto [at, added] = stripe.nodes.try_emplace(claim.node);
     if (added) nodes_.fetch_add(1, std::memory_order_relaxed);
     Node& node = at->second;
-    const bool held = holds_locks(node, claim, handle);
+    // A conversion that has to wait loses what was held, which lets others in.
+    const bool converts = claim.flock && handle->flocked.load(std::memory_order_relaxed) != 0;
     auto done = claim.flock ? try_flock(claim, handle) : try_posix(node, claim, handle, &source);
     int error = done ? 0 : done.error().value();
     if (error == EAGAIN) {
-      Blockers blocked_by;
+      std::vector<std::uint64_t> blocked_by;
       if (!claim.flock) blocked_by = blockers(node, claim);
+      const bool blocked_here = !blocked_by.empty();
       MutexLock graph(graph_mutex_);
       if (!claim.flock && would_deadlock(claim.owner, blocked_by)) {
         error = EDEADLK;
       } else {
         waits_[unique] = Wait{claim.node, claim.flock ? 0 : claim.owner, std::move(blocked_by)};
         if (!claim.flock) {
+          waits_of_.emplace(claim.owner, unique);
           // Its descriptor has to outlive a FLUSH of the same owner while it waits.
           auto own = node.owners.find(claim.owner);
           if (own == node.owners.end()) {
-            auto fd = open_for_locks(source, handle);
+            auto fd = open_for_locks(source, handle, node.inexact);
             own = node.owners.emplace(claim.owner, Owner{}).first;
             if (fd) own->second.fd = std::move(*fd);
           }
           ++own->second.waiting;
         }
-        node.waiters.push_back(Waiter{claim, std::move(handle), std::move(reply), unique});
+        node.waiters.push_back(
+            Waiter{claim, std::move(handle), std::move(reply), unique, blocked_here});
         parked = true;
         waiting_.fetch_add(1, std::memory_order_relaxed);
       }
     }
     if (reply.pending()) answers.push_back({std::move(reply), error});
-    if (held && !node.waiters.empty()) retry(node, answers);
+    // Any other claim that waits has changed nothing.
+    if (!parked || converts) retry(node, Whom::affected, &claim, answers);
     erase_if_idle(stripe, claim.node);
   }
   send(answers);
   if (parked && interrupted()) (void)interrupt(unique);
 }
 
-void LockTable::retry(Node& node, std::vector<Answer>& answers) {
-  // What was refused in this pass to somebody who holds nothing here is refused to others who hold
-  // nothing, too. Without this, each of thousands of waiters would cost a call and a look at
-  // thousands of owners, every time.
-  struct Refused {
-    LockClaim claim;
-    Blockers blocked_by;
+// Tries parked claims again: those that a change of this claim's locks may matter to; all; or those
+// that nobody here holds up, and of whose obstacle the table therefore does not hear.
+void LockTable::retry(Node& node, Whom whom, const LockClaim* changed,
+                      std::vector<Answer>& answers) {
+  // What one of them is granted holds up others, or (a write lock made a read lock) lets them in.
+  if (!node.waiters.empty() && retry_once(node, whom, changed, answers)) {
+    while (retry_once(node, Whom::all, nullptr, answers)) {
+    }
+  }
+}
+
+// True: a POSIX claim was granted.
+bool LockTable::retry_once(Node& node, Whom whom, const LockClaim* changed,
+                           std::vector<Answer>& answers) {
+  const auto matters = [&](const Waiter& waiter) {
+    if (whom == Whom::all || node.inexact) return true;
+    if (whom == Whom::unexplained) return !waiter.blocked_here;
+    if (waiter.claim.flock || changed->flock) return waiter.claim.flock && changed->flock;
+    return overlaps(changed->lock.start, changed->lock.end, waiter.claim.lock);
   };
-  constexpr std::size_t kMostRefused = 16;
-  std::vector<Refused> refused;
+  bool granted = false;
   for (auto at = node.waiters.begin(); at != node.waiters.end();) {
     Waiter& waiter = *at;
-    const LockClaim& claim = waiter.claim;
-    const bool held = holds_locks(node, claim, waiter.handle);
-    const auto same = std::find_if(refused.begin(), refused.end(), [&](const Refused& other) {
-      return other.claim.flock == claim.flock && other.claim.lock.type == claim.lock.type &&
-             other.claim.lock.start == claim.lock.start && other.claim.lock.end == claim.lock.end;
-    });
-    Blockers blocked_by;
-    if (!held && same != refused.end()) {
-      blocked_by = same->blocked_by;
-    } else {
-      auto done = claim.flock ? try_flock(claim, waiter.handle)
-                              : try_posix(node, claim, waiter.handle, nullptr);
-      if (done || done.error() != EAGAIN) {
-        refused.clear();  // it may have given a part back
-        unpark(node, waiter);
-        answers.push_back({std::move(waiter.reply), done ? 0 : done.error().value()});
-        at = node.waiters.erase(at);
-        continue;
-      }
-      if (!claim.flock) blocked_by = blockers(node, claim);
-      if (!held && refused.size() < kMostRefused) refused.push_back({claim, blocked_by});
+    if (!matters(waiter)) {
+      ++at;
+      continue;
     }
-    if (!claim.flock) {
+    if (!waiter.claim.flock) {
+      auto blocked_by = blockers(node, waiter.claim);
+      waiter.blocked_here = !blocked_by.empty();
       MutexLock graph(graph_mutex_);
       waits_[waiter.unique].blocked_by = std::move(blocked_by);
     }
-    ++at;
+    if (waiter.blocked_here && !node.inexact) {
+      ++at;
+      continue;
+    }
+    auto done = waiter.claim.flock ? try_flock(waiter.claim, waiter.handle)
+                                   : try_posix(node, waiter.claim, waiter.handle, nullptr);
+    if (!done && done.error() == EAGAIN) {
+      ++at;
+      continue;
+    }
+    granted = granted || (done && !waiter.claim.flock);
+    unpark(node, waiter);
+    answers.push_back({std::move(waiter.reply), done ? 0 : done.error().value()});
+    at = node.waiters.erase(at);
   }
+  return granted;
 }
 
 void LockTable::unpark(Node& node, const Waiter& waiter) {
   {
     MutexLock graph(graph_mutex_);
     waits_.erase(waiter.unique);
+    const auto [first, last] = waits_of_.equal_range(waiter.claim.owner);
+    const auto of =
+        std::find_if(first, last, [&](const auto& entry) { return entry.second == waiter.unique; });
+    if (of != last && !waiter.claim.flock) waits_of_.erase(of);
   }
   waiting_.fetch_sub(1, std::memory_order_relaxed);
   if (waiter.claim.flock) return;
   const auto own = node.owners.find(waiter.claim.owner);
   if (own == node.owners.end()) return;
-  if (--own->second.waiting == 0 && own->second.ranges.empty()) node.owners.erase(own);
+  --own->second.waiting;
+  settle_owner(node, own);
 }
 
 bool LockTable::interrupt(std::uint64_t unique) {
@@ -337,6 +356,7 @@ void LockTable::drop_owner(NodeId id, std::uint64_t owner) {
     if (node == stripe.nodes.end()) return;
     const auto own = node->second.owners.find(owner);
     if (own == node->second.owners.end()) return;
+    node->second.holders.erase(owner);
     if (own->second.waiting == 0) {
       node->second.owners.erase(own);  // closing its description drops all its locks
     } else {
@@ -346,7 +366,7 @@ void LockTable::drop_owner(NodeId id, std::uint64_t owner) {
       (void)::fcntl(own->second.fd.get(), F_OFD_SETLK, &all);
       own->second.ranges.clear();
     }
-    retry(node->second, answers);
+    retry(node->second, Whom::all, nullptr, answers);
     erase_if_idle(stripe, id);
   }
   send(answers);
@@ -364,9 +384,10 @@ void LockTable::drop_handle(NodeId id, std::uint64_t fh) {
       // Processes lost theirs at FLUSH; what is left belongs to the open file description itself,
       // for whose locks the kernel sends no unlock at its end.
       const bool gone = own->second.fh == fh && own->second.waiting == 0;
+      if (gone) node->second.holders.erase(own->first);
       own = gone ? node->second.owners.erase(own) : std::next(own);
     }
-    retry(node->second, answers);
+    retry(node->second, Whom::all, nullptr, answers);
     erase_if_idle(stripe, id);
   }
   send(answers);
@@ -380,7 +401,7 @@ void LockTable::poll() {
       for (auto at = stripe.nodes.begin(); at != stripe.nodes.end();) {
         const NodeId id = at->first;
         Node& node = (at++)->second;
-        if (!node.waiters.empty()) retry(node, answers);
+        retry(node, Whom::unexplained, nullptr, answers);
         erase_if_idle(stripe, id);
       }
     }
@@ -420,6 +441,7 @@ void LockTable::abandon() {
   waiting_.store(0);
   MutexLock graph(graph_mutex_);
   waits_.clear();
+  waits_of_.clear();
 }
 
 }  // namespace passthroughfs

@@ -7,7 +7,7 @@
 #include <functional>
 #include <list>
 #include <map>
-#include <memory>
+#include <set>
 #include <unordered_map>
 #include <vector>
 
@@ -75,6 +75,15 @@ class LockTable {
   // The mount is gone: forgets parked claims without an answer.
   void abandon();
 
+  // What has been done so far. Both grow with the number of waiters, not with its square.
+  struct Work {
+    std::uint64_t lock_calls;  // of the source
+    std::uint64_t steps;       // owners and waits looked at to see who waits for whom
+  };
+  [[nodiscard]] Work work() const noexcept {
+    return {lock_calls_.load(std::memory_order_relaxed), steps_.load(std::memory_order_relaxed)};
+  }
+
  private:
   static constexpr std::size_t kStripes = 64;
 
@@ -93,10 +102,14 @@ class LockTable {
     HandleRef handle;
     wire::Reply reply;
     std::uint64_t unique;
+    bool blocked_here;  // by an owner of this table, so that asking the source is no use
   };
   struct Node {
     std::map<std::uint64_t, Owner> owners;
-    std::list<Waiter> waiters;  // in the order of arrival
+    std::set<std::uint64_t> holders;  // owners with ranges
+    std::list<Waiter> waiters;        // in the order of arrival
+    // Some owners share a description, so that their ranges are not all that there is to know.
+    bool inexact = false;
   };
   struct Stripe {
     Mutex mutex;
@@ -108,16 +121,17 @@ class LockTable {
   };
 
   Stripe& stripe_of(NodeId node) noexcept { return stripes_[(node * 0x9e3779b97f4a7c15ULL) >> 58]; }
-  static Result<void> try_flock(const LockClaim& claim, const HandleRef& handle) noexcept;
+  Result<void> try_flock(const LockClaim& claim, const HandleRef& handle) noexcept;
   Result<void> try_posix(Node& node, const LockClaim& claim, const HandleRef& handle,
                          const SourceTree* source);
   static void note_range(Owner& owner, const wire::FileLock& lock);
-  // Owners, in no order. Shared by the waits that ask for the same.
-  using Blockers = std::shared_ptr<const std::vector<std::uint64_t>>;
-  static Blockers blockers(const Node& node, const LockClaim& claim);
-  static bool holds_locks(const Node& node, const LockClaim& claim, const HandleRef& handle);
-  bool would_deadlock(std::uint64_t owner, const Blockers& blocked_by) PFS_REQUIRES(graph_mutex_);
-  void retry(Node& node, std::vector<Answer>& answers);
+  static void settle_owner(Node& node, std::map<std::uint64_t, Owner>::iterator owner);
+  std::vector<std::uint64_t> blockers(const Node& node, const LockClaim& claim);
+  bool would_deadlock(std::uint64_t owner, const std::vector<std::uint64_t>& blocked_by)
+      PFS_REQUIRES(graph_mutex_);
+  enum class Whom { affected, all, unexplained };
+  void retry(Node& node, Whom whom, const LockClaim* changed, std::vector<Answer>& answers);
+  bool retry_once(Node& node, Whom whom, const LockClaim* changed, std::vector<Answer>& answers);
   void unpark(Node& node, const Waiter& waiter) PFS_EXCLUDES(graph_mutex_);
   void erase_if_idle(Stripe& stripe, NodeId id) PFS_REQUIRES(stripe.mutex);
   static void send(std::vector<Answer>& answers);
@@ -130,9 +144,14 @@ class LockTable {
   struct Wait {
     NodeId node;
     std::uint64_t owner;
-    Blockers blocked_by;  // none or empty: only by somebody on the source
+    std::vector<std::uint64_t> blocked_by;  // owners; empty: only by somebody on the source
   };
   std::unordered_map<std::uint64_t, Wait> waits_ PFS_GUARDED_BY(graph_mutex_);  // by unique
+  // The POSIX waits of an owner: one for each of its threads.
+  std::unordered_multimap<std::uint64_t, std::uint64_t> waits_of_ PFS_GUARDED_BY(graph_mutex_);
+
+  std::atomic<std::uint64_t> lock_calls_{0};
+  std::atomic<std::uint64_t> steps_{0};
 };
 
 }  // namespace passthroughfs

@@ -2,10 +2,14 @@
 #include "cli/commands.h"
 
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 
+#include <algorithm>
 #include <array>
 #include <vector>
 
+#include "cli/doctor_checks.h"
+#include "support/run_as.h"
 #include "support/temp_tree.h"
 
 namespace passthroughfs {
@@ -56,6 +60,25 @@ TEST(Commands, DoctorAlwaysSucceeds) {
   EXPECT_EQ(run(run_doctor, {}), kExitOk);
   EXPECT_EQ(run(run_doctor, {"--json"}), kExitOk);
   EXPECT_NE(testing::internal::GetCapturedStdout().find("/dev/fuse"), std::string::npos);
+}
+
+// The hard limit is where the daemon stops, whatever its capabilities.
+TEST(Commands, DoctorCountsTheHardLimitOfDescriptors) {
+  test::in_child([] {
+    rlimit limit{};
+    ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    limit.rlim_max = 4096;
+    limit.rlim_cur = std::min<rlim_t>(limit.rlim_cur, 4096);
+    ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    bool found = false;
+    for (const Check& check : run_checks()) {
+      if (check.name != "RLIMIT_NOFILE") continue;
+      found = true;
+      EXPECT_FALSE(check.ok);
+      EXPECT_NE(check.hint, "");
+    }
+    EXPECT_TRUE(found);
+  });
 }
 
 }  // namespace

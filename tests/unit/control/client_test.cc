@@ -64,6 +64,22 @@ TEST_F(ClientTest, FindsTheDaemonFromTheMountPoint) {
   EXPECT_EQ(target_.unmounts, 1);
 }
 
+// They come in pages.
+TEST_F(ClientTest, ShowsMoreOpenFilesThanOneAnswerCouldHold) {
+  target_.made_up = 400'000;
+  serve();
+  auto client = Client::connect(kMount);
+  ASSERT_TRUE(client);
+  std::uint64_t expected = 0;
+  const auto done = client->visit_handles([&](const OpenFileInfo& file) {
+    ++expected;
+    if (file.fh != expected) ADD_FAILURE() << file.fh << " is not " << expected;
+  });
+  EXPECT_TRUE(done) << done.error().message;
+  EXPECT_EQ(expected, target_.made_up);
+  EXPECT_LE(target_.largest_page, 10'000U);
+}
+
 TEST_F(ClientTest, PassesOnWhatTheDaemonRefuses) {
   target_.refuse_unmount = true;
   serve();

@@ -39,6 +39,39 @@ TEST(ControlCommands, AnUnknownCommandIsNamedInShort) {
   EXPECT_LT(reply.error().message.size(), 100U);
 }
 
+TEST(ControlCommands, HandlesComeInPagesWhenAskedFor) {
+  test::FakeTarget target;
+  target.made_up = 1500;
+  const auto ask = [&](const std::string& position) {
+    return decode_reply(
+        answer(target, R"({"command":"handles","arguments":{"position":)" + position + "}}"));
+  };
+  const auto first = ask("0").value().get<OpenFilePage>();
+  EXPECT_EQ(first.files.size(), 1024U);
+  const auto second = ask(std::to_string(first.next)).value().get<OpenFilePage>();
+  EXPECT_EQ(second.files.size(), 476U);
+  EXPECT_EQ(second.next, 0U);
+  EXPECT_EQ(ask("99999").value().get<OpenFilePage>().files.size(), 0U);
+  EXPECT_EQ(ask("-1").error().code, EINVAL);
+  EXPECT_EQ(ask("\"x\"").error().code, EINVAL);
+}
+
+// A client of the first version asks without a position and wants an array.
+TEST(ControlCommands, HandlesAreOneArrayWhenNobodyAsksForPages) {
+  test::FakeTarget target;
+  target.made_up = 1500;
+  const auto all = decode_reply(answer(target, R"({"command":"handles"})"));
+  ASSERT_TRUE(all);
+  EXPECT_EQ(all->size(), 1500U);
+  // And from such a daemon an array is what comes.
+  EXPECT_EQ(all->get<OpenFilePage>().files.size(), 1500U);
+  EXPECT_EQ(all->get<OpenFilePage>().next, 0U);
+  target.made_up = 1'000'000;
+  const auto many = decode_reply(answer(target, R"({"command":"handles"})"));
+  ASSERT_FALSE(many);
+  EXPECT_EQ(many.error().code, EFBIG);
+}
+
 TEST(ControlCommands, EveryRowHasANameOfItsOwnAndAFunction) {
   for (const auto& row : control_commands()) {
     EXPECT_NE(row.run, nullptr);

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <algorithm>
 #include <atomic>
+#include <string>
 
 #include "control/target.h"
 
@@ -10,7 +12,17 @@ namespace passthroughfs::test {
 // A mount that is none.
 class FakeTarget : public ControlTarget {
  public:
-  [[nodiscard]] std::vector<OpenFileInfo> handles() const override { return files; }
+  [[nodiscard]] OpenFilePage handles(std::uint64_t position, std::size_t most) const override {
+    OpenFilePage page;
+    for (auto i = static_cast<std::size_t>(position); i < count() && page.files.size() < most;
+         ++i) {
+      page.files.push_back(file_at(i));
+    }
+    const std::size_t next = static_cast<std::size_t>(position) + page.files.size();
+    page.next = next < count() ? next : 0;
+    largest_page = std::max(largest_page, page.files.size());
+    return page;
+  }
   [[nodiscard]] Statistics stats() const override { return statistics; }
   [[nodiscard]] MountInfo info() const override {
     return {.source = "/source", .mountpoint = "/mnt", .version = "9.8.7", .pid = 77};
@@ -21,10 +33,25 @@ class FakeTarget : public ControlTarget {
     return {};
   }
 
+  // `files`, or so many made up ones.
   std::vector<OpenFileInfo> files;
+  std::size_t made_up = 0;
+  mutable std::size_t largest_page = 0;
   Statistics statistics;
   bool refuse_unmount = false;
   std::atomic<int> unmounts = 0;
+
+ private:
+  [[nodiscard]] std::size_t count() const { return made_up != 0 ? made_up : files.size(); }
+  [[nodiscard]] OpenFileInfo file_at(std::size_t i) const {
+    if (made_up == 0) return files[i];
+    OpenFileInfo file;
+    file.fh = i + 1;
+    file.path = "some/directory/file" + std::to_string(i);
+    file.flags = {"O_RDONLY"};
+    file.io = "daemon";
+    return file;
+  }
 };
 
 }  // namespace passthroughfs::test

@@ -34,11 +34,15 @@ class FakeSession : public Session {
   Result<void> wait() override { return ok(); }
   [[nodiscard]] unsigned root_mode() const override { return 0; }
   [[nodiscard]] unsigned long source_mount_flags() const override { return 0; }
-  [[nodiscard]] std::vector<HandleView> handles() const override { return views; }
+  [[nodiscard]] HandlePage handles(std::uint64_t position, std::size_t most) const override {
+    asked = {position, most};
+    return {.handles = views, .next = 9};
+  }
   [[nodiscard]] StatsView stats() const override { return view; }
   [[nodiscard]] const MountConfig& config() const override { return mount; }
 
   std::vector<HandleView> views;
+  mutable std::pair<std::uint64_t, std::size_t> asked;
   StatsView view;
   MountConfig mount;
 };
@@ -56,7 +60,10 @@ TEST(SessionTarget, TranslatesHandles) {
   root.directory = true;
   session.views = {view, root};
   const SessionTarget target(session, [] { return Outcome<void>(); });
-  const auto files = target.handles();
+  const auto page = target.handles(3, 5);
+  EXPECT_EQ(session.asked, (std::pair<std::uint64_t, std::size_t>(3, 5)));
+  EXPECT_EQ(page.next, 9U);
+  const auto& files = page.files;
   ASSERT_EQ(files.size(), 2U);
   EXPECT_EQ(files[0].fh, view.fh);
   EXPECT_EQ(files[0].path, "a/b");

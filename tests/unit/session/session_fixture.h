@@ -21,8 +21,9 @@ class SessionFixture : public ::testing::Test {
     MountConfig config = wanted;
     config.source = tree_.path();
     std::string message;
-    session_ = Session::create(config, message);
-    ASSERT_NE(session_, nullptr) << message;
+    auto session = Session::create(config, message);
+    ASSERT_TRUE(session) << message;
+    session_ = std::move(session).value();
     Result<void> started = Err(EIO);
     std::thread starter([&] { started = session_->start(kernel_.take_device(), message); });
     settled_ = kernel_.init(offered);

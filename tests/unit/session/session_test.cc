@@ -275,6 +275,33 @@ TEST_F(Session, AllowRootRefusesOtherUsers) {
   EXPECT_EQ(kernel_.call(requests::statfs().as(54321, 54321)).error, EACCES);
 }
 
+TEST_F(Session, HandlesShowWhereDataGoesNow) {
+  write_file("f", std::string(8192, 'x'));
+  start();
+  if (const UniqueFd fd(::open((tree_ / "f").c_str(), O_RDONLY | O_DIRECT | O_CLOEXEC));
+      !fd.valid()) {
+    GTEST_SKIP() << "the file system has no O_DIRECT";
+  }
+  const std::uint64_t node = look_up("f");
+  const std::uint64_t plain = open(node, O_RDONLY);
+  const std::uint64_t direct = open(node, O_RDONLY | O_DIRECT);
+  const auto io = [&](std::uint64_t fh) {
+    for (const HandleView& view : session_->handles(0, 100).handles) {
+      if (view.fh == fh) return std::string(view.io);
+    }
+    return std::string("none");
+  };
+  EXPECT_EQ(io(plain), "daemon");
+  EXPECT_EQ(io(direct), "direct");
+  // F_SETFL takes the flag away and adds it; each request says what holds.
+  EXPECT_EQ(kernel_.call(requests::read(node, direct, 0, 4096, O_RDONLY)).error, 0);
+  EXPECT_EQ(io(direct), "daemon");
+  EXPECT_EQ(kernel_.call(requests::read(node, direct, 0, 4096, O_RDONLY | O_DIRECT)).error, 0);
+  EXPECT_EQ(io(direct), "direct");
+  EXPECT_EQ(kernel_.call(requests::read(node, plain, 0, 4096, O_RDONLY | O_DIRECT)).error, 0);
+  EXPECT_EQ(io(plain), "direct");
+}
+
 TEST_F(Session, StatisticsCountOperationsAndErrors) {
   start();
   (void)kernel_.call(requests::lookup(1, "missing"));

@@ -106,9 +106,9 @@ class CredentialsTest : public ::testing::Test {
   void SetUp() override {
     PFS_NEEDS_ROOT();
     ASSERT_EQ(::setgroups(0, nullptr), 0);
-    enable_impersonation();
+    ASSERT_TRUE(enable_impersonation());
     ASSERT_TRUE(impersonation_enabled());
-    (void)own_umask();
+    ASSERT_TRUE(own_umask());
     set_thread_reserves(true);
     ASSERT_EQ(::chmod(tree_.path().c_str(), 0777), 0);
     before_ = Now::read();

@@ -25,7 +25,7 @@ uid_t acting_uid() { return static_cast<uid_t>(::setfsuid(static_cast<uid_t>(-1)
 TEST(ImpersonationTest, WithoutRootEveryCallRunsAsWhoMounted) {
   PFS_NEEDS_ROOT();
   test::run_as(kAlice, [] {
-    enable_impersonation();
+    EXPECT_FALSE(enable_impersonation());
     EXPECT_FALSE(impersonation_enabled());
     Caller bob;
     bob.uid = kBob.uid;
@@ -56,7 +56,7 @@ TEST(ImpersonationTest, CapabilitiesWithoutRootAreNotEnough) {
     std::array<__user_cap_data_struct, 2> data{};
     data[0].effective = data[0].permitted = bits;
     ASSERT_EQ(::syscall(SYS_capset, &header, data.data()), 0);
-    enable_impersonation();
+    EXPECT_FALSE(enable_impersonation());
     EXPECT_FALSE(impersonation_enabled());
   });
 }
@@ -67,7 +67,7 @@ TEST(ImpersonationTest, RootWithoutTheCapabilitiesCannotEither) {
     __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
     std::array<__user_cap_data_struct, 2> data{};
     ASSERT_EQ(::syscall(SYS_capset, &header, data.data()), 0);
-    enable_impersonation();
+    EXPECT_FALSE(enable_impersonation());
     EXPECT_FALSE(impersonation_enabled());
   });
 }
@@ -75,7 +75,7 @@ TEST(ImpersonationTest, RootWithoutTheCapabilitiesCannotEither) {
 TEST(ImpersonationTest, RootCan) {
   PFS_NEEDS_ROOT();
   test::in_child([] {
-    enable_impersonation();
+    EXPECT_TRUE(enable_impersonation());
     EXPECT_TRUE(impersonation_enabled());
   });
 }

@@ -64,7 +64,7 @@ TEST_F(HandleTableTest, GivesBackWhatWasOpened) {
   HandleTable::Opened file = opened("file0");
   const int fd = file.fd.get();
   file.pid = 77;
-  file.io = HandleIo::direct;
+  file.io = HandleIo::passthrough;
   file.append_fd = true;
   auto fh = handles_->add(*inode, std::move(file));
   ASSERT_TRUE(fh.has_value());
@@ -75,7 +75,7 @@ TEST_F(HandleTableTest, GivesBackWhatWasOpened) {
   EXPECT_EQ((*handle)->flags, static_cast<std::uint32_t>(O_RDWR));
   EXPECT_EQ((*handle)->pid, 77U);
   EXPECT_EQ((*handle)->kind, HandleKind::file);
-  EXPECT_EQ((*handle)->io, HandleIo::direct);
+  EXPECT_EQ((*handle)->io, HandleIo::passthrough);
   EXPECT_EQ((*handle)->append_fd, 1);
   EXPECT_EQ((*handle)->direct_fd.load(), -1);
   EXPECT_NE((*handle)->opened_sec, 0);
@@ -236,6 +236,28 @@ TEST_F(HandleTableTest, VisitsWhatIsOpen) {
     EXPECT_TRUE(handle.fd().valid());
   });
   EXPECT_EQ(seen, (std::set<std::uint64_t>{b, c}));
+}
+
+TEST_F(HandleTableTest, VisitsInParts) {
+  NodeId node = 0;
+  std::set<std::uint64_t> all;
+  for (int i = 0; i < 10; ++i) all.insert(open("file0", &node));
+  EXPECT_TRUE(handles_->release(*all.begin(), node).has_value());
+  all.erase(all.begin());
+  for (const std::size_t most : {1U, 2U, 4U, 9U, 100U}) {
+    std::set<std::uint64_t> seen;
+    std::uint64_t position = 0;
+    do {
+      std::size_t visited = 0;
+      position = handles_->for_some(position, most, [&](std::uint64_t fh, const HandleRef&) {
+        EXPECT_TRUE(seen.insert(fh).second);
+        ++visited;
+      });
+      EXPECT_LE(visited, most);
+    } while (position != 0);
+    EXPECT_EQ(seen, all) << most;
+  }
+  EXPECT_EQ(handles_->for_some(~0ULL, 5, [](auto, const auto&) { FAIL(); }), 0U);
 }
 
 TEST_F(HandleTableTest, AVisitorMayReleaseAndMayThrow) {
