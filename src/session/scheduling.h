@@ -30,7 +30,7 @@ void let_clients_run_on() noexcept;
 // come thick and fast *and* nobody else wants the CPUs: look() goes back to the normal class within
 // a tick of the monitor when a reader had to wait, and tries again after a while, each time later.
 //
-// add() may be called from any thread; look() from one, the monitor.
+// add_this_thread() may be called from any thread; look() from one, the monitor.
 class ReaderScheduling {
  public:
   using Clock = std::chrono::steady_clock;
