@@ -82,15 +82,14 @@ class Actor {
     waiting_ = true;
   }
   Answer finish() {
-    Answer answer{-1, ETIMEDOUT, {}};
-    if (wait_until([&] {
-          return recv(ours_.get(), &answer, sizeof answer, MSG_DONTWAIT) == sizeof answer;
-        })) {
-      waiting_ = false;
-    } else {
-      answer = {-1, ETIMEDOUT, {}};
-    }
-    return answer;
+    Answer answer;
+    return wait_until([&] { return finished(answer); }) ? answer : Answer{-1, ETIMEDOUT, {}};
+  }
+  // Whether what began has ended, and then how.
+  bool finished(Answer& answer) {
+    if (recv(ours_.get(), &answer, sizeof answer, MSG_DONTWAIT) != sizeof answer) return false;
+    waiting_ = false;
+    return true;
   }
   Answer call(const Command& command) {
     begin(command);

@@ -368,26 +368,34 @@ TEST_F(LocksTest, GetlkNamesTheHolder) {
             "read 7+1 by outside");
 }
 
+// Whichever of the two closes the circle is refused. Sleeping in fcntl does not say that the mount
+// has seen the request, so the second to ask can be the first to wait.
 TEST_F(LocksTest, DeadlockIsFoundAsNatively) {
   const Trace native = same([](Trace& t, const std::string& dir) {
-    Actor a(dir + "/f");
-    Actor b(dir + "/f");
-    t.note("a has 0", a.lock(F_SETLK, F_WRLCK, 0, 1));
-    t.note("b has 1", b.lock(F_SETLK, F_WRLCK, 1, 1));
-    a.begin(Actor::lock_command(F_SETLKW, F_WRLCK, 1, 1));
-    ASSERT_TRUE(wait_until([&] { return a.waits(); }));
-    b.begin(Actor::lock_command(F_SETLKW, F_WRLCK, 0, 1));
-    const Answer answer = b.finish();
-    t.note("b wants 0", Actor::name(answer));
-    if (answer.error == ETIMEDOUT) {
-      a.kill();
-      b.kill();
+    std::array<std::unique_ptr<Actor>, 2> actors;
+    for (int i = 0; i < 2; ++i) {
+      actors[i] = std::make_unique<Actor>(dir + "/f");
+      t.note("takes its own", actors[i]->lock(F_SETLK, F_WRLCK, i, 1));
+    }
+    for (int i = 0; i < 2; ++i) {
+      actors[i]->begin(Actor::lock_command(F_SETLKW, F_WRLCK, 1 - i, 1));
+    }
+    Answer answer;
+    int refused = 0;
+    if (!wait_until([&] {
+          refused = actors[0]->finished(answer) ? 0 : 1;
+          return refused == 0 || actors[1]->finished(answer);
+        })) {
+      t.note("one of them", "waits for ever");
+      for (auto& actor : actors) actor->kill();
       return;
     }
-    t.note("b lets go", b.lock(F_SETLK, F_UNLCK, 1, 1));
-    t.note("a wants 1", Actor::name(a.finish()));
+    t.note("one is refused", Actor::name(answer));
+    t.note("the other waits", actors[1 - refused]->finished(answer) ? "no" : "yes");
+    t.note("it lets go", actors[refused]->lock(F_SETLK, F_UNLCK, refused, 1));
+    t.note("the other has it", Actor::name(actors[1 - refused]->finish()));
   });
-  EXPECT_EQ(native.count("b wants 0", "EDEADLK"), 1);
+  EXPECT_EQ(native.count("one is refused", "EDEADLK"), 1);
 }
 
 TEST_F(LocksTest, PosixLocksGoWithTheFirstCloseAndOnlyTheirOwners) {
