@@ -2,6 +2,9 @@
 #pragma once
 
 #include <CLI/App.hpp>
+// Whoever makes an App needs these too: with clang their virtual tables come from here alone.
+#include <CLI/Config.hpp>
+#include <CLI/Formatter.hpp>
 #include <optional>
 
 #include "cli/commands.h"
