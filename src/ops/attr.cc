@@ -63,6 +63,13 @@ Result<void> drop_set_ids(OpContext& context, BorrowedFd fd) {
                                AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW));
 }
 
+// Whether a SETATTR that sets nothing can be the one above. Else it is a chown to nobody, which may
+// come from anyone. Without handles the kernel's opens are not known here.
+bool may_announce_write(OpContext& context) noexcept {
+  return context.state.config.handles == HandleMode::stateless ||
+         context.state.handles->has_writer(context.node_id());
+}
+
 Result<void> set_size(OpContext& context, const wire::SetattrRequest& request,
                       const Target& target) {
   const auto size = static_cast<off_t>(request.in.size);
@@ -181,7 +188,7 @@ Result<wire::AttrOut> setattr(OpContext& context, const wire::SetattrRequest& re
   if (done && size_too) done = set_size(context, request, target);
   if (done && times) done = set_times(context, request, target.fd());
   if (done && !owner && !request.has(mode) && !size_too && !times) {
-    if (request.has(kill_suidgid)) {
+    if (request.has(kill_suidgid) || !may_announce_write(context)) {
       done = set_owner(context, request, target.fd());  // chown(-1, -1)
     } else {
       done = drop_set_ids(context, target.fd());

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "table/handle_table.h"
 
+#include <fcntl.h>
+
 #include <algorithm>
 #include <ctime>
 #include <exception>
@@ -160,16 +162,30 @@ std::uint64_t HandleTable::for_some(std::uint64_t position, std::size_t most,
   return 0;
 }
 
-NodeId HandleTable::any_file() noexcept {
+template <typename Wanted>
+HandleRef HandleTable::find_if(Wanted&& wanted) noexcept {
   const std::uint32_t end = slots_.high_water();
   for (std::uint32_t slot = 1; slot < end; ++slot) {
     Handle& candidate = slots_.at(slot);
     Handle* handle = slots_.pin(slots_.number_of(candidate, slot));
     if (handle == nullptr) continue;
-    const HandleRef ref(this, handle);
-    if (ref->kind == HandleKind::file) return ref->node;
+    HandleRef ref(this, handle);
+    if (wanted(*ref)) return ref;
   }
-  return 0;
+  return {};
+}
+
+NodeId HandleTable::any_file() noexcept {
+  const HandleRef found =
+      find_if([](const Handle& handle) { return handle.kind == HandleKind::file; });
+  return found ? found->node : 0;
+}
+
+bool HandleTable::has_writer(NodeId node) noexcept {
+  return static_cast<bool>(find_if([&](const Handle& handle) {
+    return handle.node == node && handle.kind == HandleKind::file &&
+           (handle.flags & O_ACCMODE) != O_RDONLY;
+  }));
 }
 
 }  // namespace passthroughfs

@@ -126,6 +126,9 @@ class HandleTable {
   // The node of some open regular file; 0: there is none.
   [[nodiscard]] NodeId any_file() noexcept;
 
+  // Whether the node has an open that may write. Looks at every handle.
+  [[nodiscard]] bool has_writer(NodeId node) noexcept;
+
   [[nodiscard]] std::uint64_t open_count() const noexcept {
     return open_.load(std::memory_order_relaxed);
   }
@@ -134,6 +137,9 @@ class HandleTable {
  private:
   friend class HandleRef;
   HandleTable(InodeTable& inodes, Region region, Region streams);
+  // The first open handle that `wanted(handle)` says yes to, if any.
+  template <typename Wanted>
+  HandleRef find_if(Wanted&& wanted) noexcept;
   void unpin(Handle& handle) noexcept;
   void destroy(Handle& handle) noexcept;
 

@@ -124,8 +124,7 @@ TEST_F(AttrTest, ChownAsNatively) {
       ASSERT_EQ(chown(path.c_str(), kAlice.uid, kAlice.gid), 0);
       ASSERT_EQ(chmod(path.c_str(), mode), 0);
     };
-    // Not chown(-1, -1): it reaches a FUSE file system as a request that changes nothing, the same
-    // that a write to a set-id file sends.
+    // chown(-1, -1) has a test of its own below: the file must not be open for writing.
     for (const mode_t mode : {0644U, 06755U, 02644U, 04644U, 07777U}) {
       for (const auto& [uid, gid] : std::vector<std::pair<uid_t, gid_t>>{{kBob.uid, kBob.gid},
                                                                          {-1, group},
@@ -147,6 +146,57 @@ TEST_F(AttrTest, ChownAsNatively) {
     make_dir(dir + "/d", 06775);
     trace.num("directory", chown((dir + "/d").c_str(), kBob.uid, kBob.gid));
     trace.stat("d", dir + "/d");
+  });
+}
+
+// It reaches a FUSE file system as a request that changes nothing, the same that announces a write
+// to a set-id file, and must not let those who may not write there drop the bits. The files are
+// made on the source: the RELEASE of a writer comes at no known time.
+TEST_F(AttrTest, ChownToNobodyAsNatively) {
+  PFS_NEEDS_ROOT();
+  PFS_NEEDS_HANDLES();
+  int made = 0;
+  for (const mode_t mode : {0644U, 06755U, 02644U, 04644U, 07777U}) {
+    for (const std::string& name : {source("f"), mount().native("f")}) {
+      for (int who = 0; who < 3; ++who) {
+        const std::string path = name + std::to_string(made + who);
+        write_file(path, "x");
+        ASSERT_EQ(chown(path.c_str(), kAlice.uid, kAlice.gid), 0);
+        ASSERT_EQ(chmod(path.c_str(), mode), 0);
+      }
+    }
+    made += 3;
+  }
+  const Trace native = same([&](Trace& trace, const std::string& dir) {
+    for (int i = 0; i < made; i += 3) {
+      int n = i;
+      for (const Identity& who : {kRoot, kAlice, kBob}) {
+        const std::string path = dir + "/f" + std::to_string(n++);
+        struct stat before {};
+        ASSERT_EQ(stat(path.c_str(), &before), 0);
+        run_as(who, trace, [&](Trace& t) { t.num("chown", chown(path.c_str(), -1, -1)); });
+        trace.stat("stat", path);
+      }
+    }
+  });
+  EXPECT_EQ(native.count("chown", "EPERM"), 4) << "Bob and the four with set-id bits";
+}
+
+// The other use of that request: whoever may write drops the bits by writing.
+TEST_F(AttrTest, AWriteByAnyoneDropsSetIdBits) {
+  PFS_NEEDS_ROOT();
+  same([&](Trace& trace, const std::string& dir) {
+    const std::string path = dir + "/f";
+    write_file(path, "x");
+    for (const Identity& who : {kRoot, kAlice, kBob}) {
+      ASSERT_EQ(chown(path.c_str(), kAlice.uid, kAlice.gid), 0);
+      ASSERT_EQ(chmod(path.c_str(), 06777), 0);
+      run_as(who, trace, [&](Trace& t) {
+        const UniqueFd fd(open(path.c_str(), O_WRONLY | O_CLOEXEC));
+        t.num("write", write(fd.get(), "y", 1));
+      });
+      trace.stat("stat", path);
+    }
   });
 }
 

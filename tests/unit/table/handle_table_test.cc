@@ -112,6 +112,20 @@ TEST_F(HandleTableTest, AHandleOfAnotherNodeIsEBADFAndStaysOpen) {
   EXPECT_TRUE(handles_->get(fh, node).has_value());
 }
 
+TEST_F(HandleTableTest, TellsWhetherAFileIsOpenForWriting) {
+  NodeId node = 0;
+  const std::uint64_t writer = open("file0", &node);
+  auto inode = tree_.inodes().get(node);
+  ASSERT_TRUE(inode.has_value());
+  HandleTable::Opened to_read = opened("file0");
+  to_read.flags = O_RDONLY;
+  ASSERT_TRUE(handles_->add(*inode, std::move(to_read)).has_value());
+  EXPECT_TRUE(handles_->has_writer(node));
+  EXPECT_FALSE(handles_->has_writer(tree_.node("file1")));
+  EXPECT_TRUE(handles_->release(writer, node).has_value());
+  EXPECT_FALSE(handles_->has_writer(node));
+}
+
 TEST_F(HandleTableTest, ASecondReleaseIsEBADF) {
   NodeId node = 0;
   const std::uint64_t fh = open("file0", &node);
