@@ -19,6 +19,10 @@ if(_flags)
   add_compile_options(${_flags} -fno-omit-frame-pointer)
   add_link_options(${_flags})
 endif()
+# gcc 12 sees uninitialised members in std::regex and std::optional once they are instrumented.
+if(_flags AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+  add_compile_options(-Wno-maybe-uninitialized)
+endif()
 # gcc's shared libubsan does not see the options of the libasan beside it: its reports would go to a
 # daemon's stderr, which nobody reads, whatever log_path says. The static ones share their state.
 if(PASSTHROUGHFS_SANITIZE STREQUAL "address" AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU")

@@ -71,6 +71,7 @@ struct Statistics {
   std::string io;            // what io=auto came to
   std::string io_reason;     // why not more; may be empty
   std::string cache;
+  bool writeback = false;          // the kernel gathers writes (option writeback)
   std::string locks;               // who keeps locks on files: "source", "mount"
   std::vector<std::string> notes;  // degraded modes, one line each
 };

@@ -19,10 +19,10 @@ std::string stats_header(const MountInfo& info, const Statistics& stats) {
   fmt::format_to(out, "{} at {}, daemon {} (version {})\n", escape_for_terminal(info.source),
                  escape_for_terminal(info.mountpoint), info.pid, info.version);
   fmt::format_to(
-      out, "transport {}, handles {}, io {}{}, cache {}, locks {}, {} workers + {} overflow\n",
+      out, "transport {}, handles {}, io {}{}, cache {}{}, locks {}, {} workers + {} overflow\n",
       stats.transport, stats.handles_mode, stats.io,
       stats.io_reason.empty() ? "" : fmt::format(" ({})", stats.io_reason), stats.cache,
-      stats.locks, stats.workers, stats.overflow_threads);
+      stats.writeback ? " with writeback" : "", stats.locks, stats.workers, stats.overflow_threads);
   fmt::format_to(out,
                  "{} inodes ({} of {} descriptors, limit {}; {} evicted, {} restored), "
                  "{} handles, {} lock waiters, tables {}\n",
@@ -127,10 +127,11 @@ std::string stats_prometheus(const MountInfo& info, const Statistics& stats) {
   head("info", "gauge", "What the mount is; always 1.");
   fmt::format_to(out,
                  "passthroughfs_info{{{},source=\"{}\",version=\"{}\",transport=\"{}\","
-                 "handles=\"{}\",io=\"{}\",cache=\"{}\",locks=\"{}\"}} 1\n",
+                 "handles=\"{}\",io=\"{}\",cache=\"{}\",writeback=\"{}\",locks=\"{}\"}} 1\n",
                  mount, label_value(info.source), label_value(info.version),
                  label_value(stats.transport), label_value(stats.handles_mode),
-                 label_value(stats.io), label_value(stats.cache), label_value(stats.locks));
+                 label_value(stats.io), label_value(stats.cache), stats.writeback,
+                 label_value(stats.locks));
   metric("inodes", "gauge", "Inodes known to the kernel.", stats.inodes);
   metric("inode_descriptors", "gauge", "Descriptors held for inodes.", stats.inode_descriptors);
   metric("descriptor_budget", "gauge", "Descriptors that inodes may hold.",

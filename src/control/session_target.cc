@@ -114,6 +114,7 @@ Statistics SessionTarget::stats() const {
   stats.io = view.io;
   stats.io_reason = view.io_reason;
   stats.cache = view.cache;
+  stats.writeback = view.writeback;
   stats.locks = view.locks;
   stats.notes = view.notes;
   return stats;

@@ -103,6 +103,9 @@ constexpr auto kOptions = std::to_array<MountOption>({
                                  : LockMode::mount;
        return {};
      }},
+    {"writeback", ValueKind::flag, "",
+     "the kernel gathers writes and sends them later (with cache=forever, io=daemon)",
+     [](Config& c, Value) -> Outcome<void> { return c.writeback = true, Outcome<void>(); }},
     {"threads", ValueKind::value, "N", "workers (default: one per CPU)", set_threads},
     {"journal", ValueKind::value, "off|FILE|memory", "where changes are kept (this version: off)",
      [](Config&, Value v) -> Outcome<void> {

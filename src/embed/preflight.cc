@@ -52,6 +52,22 @@ Error cannot_use(std::string_view what, std::string_view path, int error) {
   return {error, fmt::format("{} '{}': {}", what, path, std::strerror(error))};
 }
 
+// What the kernel has gathered it does not give up for a change made on the source, and its own
+// size and times of a file win over the source's.
+Outcome<void> check_writeback(const MountConfig& config) {
+  if (!config.writeback) return {};
+  if (config.cache != CacheMode::forever) {
+    return Error{EINVAL, "writeback needs cache=forever: the source must be this mount's alone"};
+  }
+  if (config.io == IoMode::passthrough) {
+    return Error{EINVAL, "writeback and io=passthrough cannot be used together"};
+  }
+  if (config.handles == HandleMode::stateless) {
+    return Error{EINVAL, "writeback needs handles=table"};
+  }
+  return {};
+}
+
 Outcome<void> check_source(MountConfig& config, struct stat& root) {
   if (stat(config.source.c_str(), &root) != 0) {
     const int error = errno;
@@ -138,6 +154,7 @@ Outcome<void> preflight(MountConfig& config) {
   if (config.allow_other && config.allow_root) {
     return Error{EINVAL, "allow_other and allow_root cannot be used together"};
   }
+  if (auto checked = check_writeback(config); !checked) return checked;
   struct stat source {};
   if (auto checked = check_source(config, source); !checked) return checked;
   if (auto checked = check_mountpoint(config); !checked) return checked;

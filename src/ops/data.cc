@@ -4,11 +4,11 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <chrono>
 #include <optional>
-#include <thread>
 
 #include "ops/attributes.h"
+#include "ops/direct_append.h"
+#include "ops/file_times.h"
 #include "ops/handlers.h"
 #include "ops/open_file.h"
 
@@ -22,9 +22,7 @@ BorrowedFd data_fd(OpContext& context, const OpenFile& file, std::uint32_t flags
   Handle& handle = *file.handle();
   int direct = handle.direct_fd.load(std::memory_order_acquire);
   if (direct >= 0) return BorrowedFd(direct);
-  auto made = context.state.source.reopen(
-      file.fd(), (static_cast<int>(handle.flags) & O_ACCMODE) | O_DIRECT |
-                     (handle.append_fd.load(std::memory_order_relaxed) != 0 ? O_APPEND : 0));
+  auto made = reopen_direct(context.state, file.fd());
   if (!made) return file.fd();  // the source has none; through its page cache the data is the same
   if (handle.direct_fd.compare_exchange_strong(direct, made->get(), std::memory_order_acq_rel)) {
     return BorrowedFd(made->release());
@@ -74,59 +72,6 @@ Result<std::size_t> read_fully(BorrowedFd fd, MutableByteSpan into, std::uint64_
     done += *got;
   }
   return done;
-}
-
-// One of the appends past the page cache that are being written to an inode.
-class DirectAppend {
- public:
-  explicit DirectAppend(const InodeRef& inode) noexcept : inode_(inode) {
-    inode_->direct_appends.fetch_add(1, std::memory_order_relaxed);
-  }
-  ~DirectAppend() { inode_->direct_appends.fetch_sub(1, std::memory_order_release); }
-  DirectAppend(const DirectAppend&) = delete;
-  DirectAppend& operator=(const DirectAppend&) = delete;
-
- private:
-  const InodeRef& inode_;
-};
-
-// With O_DIRECT the kernel sends all parts of a long write at once, and which is served first is a
-// matter of chance; but the source appends them in the order in which it gets them. No other append
-// runs in this mount meanwhile, the kernel holds the inode's lock over all the parts. So it is a
-// part's turn when the file is as long as the kernel reckoned.
-Result<void> wait_for_turn(OpContext& context, const InodeRef& inode, BorrowedFd fd,
-                           std::uint64_t offset) {
-  const auto size = [&] {
-    auto st = sys::stat_at(fd, "", STATX_SIZE);
-    return st ? st->stx_size : offset;
-  };
-  const std::uint64_t now = size();
-  if (now >= offset) {
-    if (now == offset) inode->vain_waits.store(0, std::memory_order_relaxed);
-    return ok();
-  }
-  const auto blocking = TRY(context.may_wait());
-  // The part before has been read from the kernel already: once it is begun it is waited for until
-  // it is done. If none is begun for a while then somebody has made the file shorter behind the
-  // mount. The kernel does not learn that from appends, so it is waited for less each time.
-  constexpr auto kMost = std::chrono::milliseconds(60'000);
-  constexpr std::uint8_t kShortest = 7;
-  const std::uint8_t vain = inode->vain_waits.load(std::memory_order_relaxed);
-  const auto patience = std::chrono::milliseconds(1024 >> vain);
-  using Clock = std::chrono::steady_clock;
-  const auto start = Clock::now();
-  for (auto pause = std::chrono::microseconds(20); size() < offset;) {
-    const bool working = inode->direct_appends.load(std::memory_order_acquire) != 0;
-    if (Clock::now() - start > (working ? kMost : patience)) {
-      if (!working && vain < kShortest) {
-        inode->vain_waits.store(vain + 1, std::memory_order_relaxed);
-      }
-      break;
-    }
-    std::this_thread::sleep_for(pause);
-    pause = std::min(pause * 2, std::chrono::microseconds(1000));
-  }
-  return ok();
 }
 
 Result<std::uint64_t> copy(OpContext& context, const wire::CopyFileRangeRequest& request,
@@ -203,11 +148,11 @@ Result<wire::WriteOut> write_data(OpContext& context, const wire::WriteRequest& 
       context, request.fh, O_WRONLY | static_cast<int>(flags & (O_DIRECT | O_APPEND))));
   const BorrowedFd fd = data_fd(context, file, flags);
   if (!writeback) note_way(file, fd);
-  const bool append = (flags & O_APPEND) != 0;
-  if (const HandleRef& handle = file.handle();
-      !append && handle && handle->append_fd.load(std::memory_order_relaxed) != 0) {
-    TRY(stop_appending(*handle));
-  }
+  const bool append_fd =
+      file.handle() && file.handle()->append_fd.load(std::memory_order_relaxed) != 0;
+  // With the writeback cache the kernel alone knows where the file ends.
+  const bool append = (flags & O_APPEND) != 0 && (append_fd || !context.state.config.writeback);
+  if (!append && append_fd) TRY(stop_appending(*file.handle()));
   int how = 0;
   if (append) how |= RWF_APPEND;
   if ((flags & O_SYNC) == O_SYNC) {
@@ -222,6 +167,10 @@ Result<wire::WriteOut> write_data(OpContext& context, const wire::WriteRequest& 
     inode = TRY(context.state.inodes->pin(context.node_id()));
     TRY(wait_for_turn(context, inode, file.fd(), request.offset));
     turn.emplace(inode);
+  }
+  std::optional<KeptModificationTime> kept;
+  if (writeback && context.state.config.writeback) {
+    kept.emplace(context.state.file_times, context.node_id(), file.fd());
   }
   std::optional<OpContext::Blocking> blocking;
   if ((flags & (O_SYNC | O_DSYNC | O_DIRECT)) != 0 && !context.state.memory_source) {
@@ -279,6 +228,8 @@ Result<wire::WriteOut> write(OpContext& context, const wire::WriteRequest& reque
 
 // Only SEEK_DATA and SEEK_HOLE come here. The shared position that they move is used by nobody.
 Result<wire::LseekOut> lseek(OpContext& context, const wire::LseekRequest& request) {
+  // The kernel asks without sending what it has gathered. Not asked, it takes all for data.
+  if (context.state.config.writeback) return Err(ENOSYS);
   const OpenFile file = TRY(OpenFile::of(context, request.fh, O_RDONLY));
   const off_t at = ::lseek(file.fd().get(), static_cast<off_t>(request.offset),
                            static_cast<int>(request.whence));

@@ -39,8 +39,7 @@ struct SourceFile {
 Result<UniqueFd> open_direct(MountState& state, const SourceFile& file,
                              std::uint32_t flags) noexcept {
   if ((flags & O_DIRECT) == 0) return UniqueFd();
-  return state.source.reopen(file.fd.borrow(), (static_cast<int>(flags) & O_ACCMODE) | O_DIRECT |
-                                                   (file.append ? O_APPEND : 0));
+  return reopen_direct(state, file.fd.borrow());
 }
 
 // Runs an open with and, where the source insists (append-only files), without O_APPEND stripped.
@@ -93,6 +92,26 @@ bool appends_only(std::uint32_t flags) noexcept {
   return (flags & O_ACCMODE) == O_WRONLY && (flags & O_APPEND) != 0;
 }
 
+// With the writeback cache the kernel reads what is around the bytes of a write, through whichever
+// file it has at hand. Its opener has shown that he may write; to read is the daemon's right, and
+// what is read stays in the kernel. False: the daemon has no such right, so that this file has to
+// be written past the cache.
+bool make_readable(MountState& state, SourceFile& file) noexcept {
+  auto both =
+      with_descriptors(state, [&] { return state.source.reopen(file.fd.borrow(), O_RDWR); });
+  if (!both) return false;
+  file.fd = std::move(*both);
+  return true;
+}
+
+// Whether an open's reads and writes have to go past the kernel's pages.
+bool past_pages(MountState& state, SourceFile& file, std::uint32_t flags) noexcept {
+  if (!state.config.writeback) return appends_only(flags);
+  // Page writeback is positional, and an append-only file takes no such write.
+  if (file.append) return true;
+  return (flags & O_ACCMODE) == O_WRONLY && !make_readable(state, file);
+}
+
 // Whether close need not ask: it has neither locks to give back nor errors to report, nor pages of
 // the kernel's that are to be written by then.
 bool close_says_nothing(const MountState& state, const InodeRef& inode, const BackingUse& use,
@@ -102,7 +121,9 @@ bool close_says_nothing(const MountState& state, const InodeRef& inode, const Ba
 }
 
 Result<wire::OpenOut> add_handle(OpContext& context, const InodeRef& inode, SourceFile file,
-                                 UniqueFd direct, std::uint32_t flags, BackingUse& use) {
+                                 std::uint32_t flags, BackingUse& use) {
+  const bool past = !use.passthrough() && past_pages(context.state, file, flags);
+  UniqueFd direct = TRY(open_direct(context.state, file, flags));
   if (file.fd.valid()) leave_access_times(context.state, file.fd.borrow());
   if (direct.valid()) leave_access_times(context.state, direct.borrow());
   wire::OpenOut out{};
@@ -111,9 +132,9 @@ Result<wire::OpenOut> add_handle(OpContext& context, const InodeRef& inode, Sour
     out.open_flags |= wire::fopen_flag::passthrough;
     out.backing_id = use.id();
     opened.io = HandleIo::passthrough;
-  } else if (appends_only(flags)) {
+  } else if (past) {
     out.open_flags |= wire::fopen_flag::direct_io;
-  } else if (keep_pages(*inode, file.fd.borrow())) {
+  } else if (context.state.config.writeback || keep_pages(*inode, file.fd.borrow())) {
     out.open_flags |= wire::fopen_flag::keep_cache;
   }
   if (close_says_nothing(context.state, inode, use, flags)) {
@@ -162,9 +183,7 @@ Result<OpenReply> open(OpContext& context, const wire::OpenRequest& request) {
     return as_caller(context.caller, open_as_asked);
   }();
   if (!file) return file.error();
-  UniqueFd direct = TRY(open_direct(context.state, *file, request.flags));
-  return OpenReply{
-      TRY(add_handle(context, inode, std::move(*file), std::move(direct), request.flags, use))};
+  return OpenReply{TRY(add_handle(context, inode, std::move(*file), request.flags, use))};
 }
 
 Result<CreateReply> create(OpContext& context, const wire::CreateRequest& request) {
@@ -203,9 +222,8 @@ Result<CreateReply> create(OpContext& context, const wire::CreateRequest& reques
     }
     if (!entry) return entry.error();
     auto opened = [&]() -> Result<wire::OpenOut> {
-      UniqueFd direct = TRY(open_direct(context.state, *file, request.flags));
       BackingUse use(context.state, inode);
-      return add_handle(context, inode, std::move(*file), std::move(direct), request.flags, use);
+      return add_handle(context, inode, std::move(*file), request.flags, use);
     }();
     if (!opened) {
       (void)context.state.inodes->forget(entry->nodeid, 1);
@@ -243,10 +261,9 @@ Result<CreateReply> tmpfile(OpContext& context, const wire::CreateRequest& reque
     // node keeps the nameless file alive; no RELEASE with this fh is looked at.
     return CreateReply{TRY(look_up(context.state, std::move(path), &inode)), wire::OpenOut{}};
   }
-  UniqueFd direct = TRY(open_direct(context.state, *file, request.flags));
   wire::EntryOut entry = TRY(look_up(context.state, std::move(path), &inode));
   BackingUse use(context.state, inode);
-  auto opened = add_handle(context, inode, std::move(*file), std::move(direct), request.flags, use);
+  auto opened = add_handle(context, inode, std::move(*file), request.flags, use);
   if (!opened) {
     (void)context.state.inodes->forget(entry.nodeid, 1);
     return opened.error();

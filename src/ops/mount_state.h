@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "ops/backing.h"
+#include "ops/file_times.h"
 #include "ops/listing_habits.h"
 #include "ops/options.h"
 #include "source/source_tree.h"
@@ -49,6 +50,7 @@ struct MountState {
   LockTable locks;
   Backings backings;
   Validity validity;
+  FileTimes file_times;
   ListingHabits habits;
   Invalidations* invalidations = nullptr;
 

@@ -14,6 +14,12 @@ void leave_access_times(const MountState& state, BorrowedFd fd) noexcept {
   if (flags >= 0) (void)::fcntl(fd.get(), F_SETFL, flags | O_NOATIME);
 }
 
+Result<UniqueFd> reopen_direct(MountState& state, BorrowedFd fd) noexcept {
+  const int flags = ::fcntl(fd.get(), F_GETFL);
+  if (flags < 0) return Errno::last();
+  return state.source.reopen(fd, (flags & (O_ACCMODE | O_APPEND)) | O_DIRECT);
+}
+
 Result<OpenFile> OpenFile::of(OpContext& context, NodeId node, std::uint64_t fh,
                               int access) noexcept {
   OpenFile out;

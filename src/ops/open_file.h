@@ -39,6 +39,9 @@ Result<void> close_handle(MountState& state, NodeId node, std::uint64_t fh) noex
 // only the owner may open that way. Best effort where the daemon may not either.
 void leave_access_times(const MountState& state, BorrowedFd fd) noexcept;
 
+// Another description of the same open file, past the page cache. EINVAL: the source has none.
+Result<UniqueFd> reopen_direct(MountState& state, BorrowedFd fd) noexcept;
+
 // Whether a descriptor opened with these O_* flags can write.
 [[nodiscard]] constexpr bool can_write(std::uint32_t flags) noexcept {
   return (flags & O_ACCMODE) == O_WRONLY || (flags & O_ACCMODE) == O_RDWR;

@@ -184,6 +184,7 @@ void to_json(Json& json, const Statistics& stats) {
   json["io"] = stats.io;
   json["io_reason"] = stats.io_reason;
   json["cache"] = stats.cache;
+  json["writeback"] = stats.writeback;
   json["locks"] = stats.locks;
   json["notes"] = stats.notes;
 }
@@ -206,6 +207,7 @@ void from_json(const Json& json, Statistics& stats) {
   read_field(json, "io", stats.io);
   read_field(json, "io_reason", stats.io_reason);
   read_field(json, "cache", stats.cache);
+  read_field(json, "writeback", stats.writeback);
   read_field(json, "locks", stats.locks);
   read_field(json, "notes", stats.notes);
 }

@@ -46,7 +46,12 @@ Result<Negotiated> negotiate(const wire::InitRequest& offer, const MountConfig& 
 
   std::uint64_t wanted = kWanted;
   if (config.handles == HandleMode::table) {
-    if (config.io != IoMode::daemon) wanted |= passthrough;
+    // The kernel has one or the other: with both it quietly leaves passthrough out.
+    if (config.writeback) {
+      wanted |= writeback_cache;
+    } else if (config.io != IoMode::daemon) {
+      wanted |= passthrough;
+    }
   } else {
     // Without OPEN nobody would tell of O_TRUNC, so the kernel has to send SETATTR for it.
     wanted &= ~atomic_o_trunc;

@@ -195,6 +195,8 @@ void SessionImpl::find_own_device() {
 void SessionImpl::choose_io(const Negotiated& settled) {
   if (state_.config.io == IoMode::daemon) {
     state_.backings.decline("asked for by io=daemon");
+  } else if (state_.config.writeback) {
+    state_.backings.decline("writeback gathers writes in pages of the mount");
   } else if (state_.config.handles == HandleMode::stateless) {
     state_.backings.decline("handles=stateless has no opens");
   } else if ((settled.flags & wire::init_flag::passthrough) == 0) {
@@ -319,6 +321,7 @@ StatsView SessionImpl::stats() const {
   out.io = state_.backings.enabled() ? "passthrough" : "daemon";
   out.io_reason = state_.backings.reasons();
   out.cache = cache_name(state_.config.cache);
+  out.writeback = state_.config.writeback;
   out.locks = locks_stay_in_kernel(state_.config) ? "mount" : "source";
   if (state_.config.locks == LockMode::source && locks_stay_in_kernel(state_.config)) {
     out.notes.emplace_back("locks=source needs handles=table: locks are seen on this mount only");

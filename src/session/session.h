@@ -63,6 +63,7 @@ struct StatsView {
   std::string io;            // what `auto` came to: "daemon"
   std::string io_reason;     // why not more; may be empty
   std::string cache;
+  bool writeback = false;
   std::string locks;               // "source" or "mount": who keeps them
   std::vector<std::string> notes;  // degraded modes, one line each
 };

@@ -81,6 +81,14 @@ TEST_F(RefusalTest, WithoutADevice) {
   });
 }
 
+TEST_F(RefusalTest, WritebackWhereItWouldNotBeTrue) {
+  expect_refusal(run({source_, mnt_, "-o", "writeback"}), "writeback needs cache=forever");
+  expect_refusal(run({source_, mnt_, "-o", "writeback,cache=forever,io=passthrough"}),
+                 "writeback and io=passthrough cannot be used together");
+  expect_refusal(run({source_, mnt_, "-o", "writeback,cache=forever,handles=stateless"}),
+                 "writeback needs handles=table");
+}
+
 // As a container's sandbox masks what it does not give.
 TEST_F(RefusalTest, WithSomethingElseInTheDevicesPlace) {
   apart([&] {

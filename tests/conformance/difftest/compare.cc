@@ -206,6 +206,9 @@ constexpr Exception kExceptions[] = {
      "the daemon cannot open it again, so its data goes through the page cache, where alignment "
      "does "
      "not matter; not made on disk once there are such files"},
+    {"times and blocks of regular files, SEEK_DATA and SEEK_HOLE, with the writeback cache",
+     "the kernel keeps the times itself, blocks are there when the data has been sent, and holes "
+     "are not looked for"},
     {"RWF_NOWAIT", "the kernel's FUSE answers EOPNOTSUPP itself; not generated"},
 };
 

@@ -128,7 +128,8 @@ class Observed {
   void finish(std::string& detail) const {
     struct stat after {};
     detail += std::string(" ") + label_ + "=";
-    if (!found_ || !look(after) || after.st_ino != before_.st_ino || is_special(after)) {
+    if (!found_ || !look(after) || after.st_ino != before_.st_ino || is_special(after) ||
+        gathered(agent_, after)) {
       detail += '?';
       return;
     }
@@ -270,6 +271,10 @@ std::string describe_time(const Agent& agent, const char* name, const timespec& 
          std::to_string(time.tv_nsec);
 }
 
+bool gathered(const Agent& agent, const struct stat& st) {
+  return agent.profile == Profile::kWriteback && S_ISREG(st.st_mode);
+}
+
 std::string describe(const Agent& agent, const struct stat& st) {
   const char* type = "?";
   switch (st.st_mode & S_IFMT) {
@@ -289,8 +294,9 @@ std::string describe(const Agent& agent, const struct stat& st) {
       "rdev=%u:%u dev=%s",
       type, st.st_mode & 07777u, static_cast<unsigned long>(st.st_nlink), st.st_uid, st.st_gid,
       static_cast<long long>(st.st_size), agent.exact_blocks ? "" : "~",
-      static_cast<long long>(st.st_blocks), static_cast<long>(st.st_blksize), major(st.st_rdev),
-      minor(st.st_rdev), st.st_dev == agent.root_dev ? "root's" : "other");
+      static_cast<long long>(gathered(agent, st) ? 0 : st.st_blocks),
+      static_cast<long>(st.st_blksize), major(st.st_rdev), minor(st.st_rdev),
+      st.st_dev == agent.root_dev ? "root's" : "other");
   std::string detail = text;
   if (!is_special(st)) detail += describe_time(agent, "mtime", st.st_mtim);
   if (agent.compare_atime) detail += describe_time(agent, "atime", st.st_atim);

@@ -76,7 +76,7 @@ struct Mapping {
 inline constexpr std::size_t kBufferSize = 4u << 20;
 
 // What the mount can keep of native behaviour, by its mode (see exceptions()).
-enum class Profile : std::uint8_t { kExact, kPassthrough, kStateless };
+enum class Profile : std::uint8_t { kExact, kPassthrough, kStateless, kWriteback };
 
 // Everything an agent process has. Lives as long as the process; the kernel cleans up.
 struct Agent {
@@ -120,6 +120,8 @@ timespec time_of_code(std::int64_t code);
 inline bool same_time(const timespec& x, const timespec& y) {
   return x.tv_sec == y.tv_sec && x.tv_nsec == y.tv_nsec;
 }
+// A regular file with a writeback cache: its times are the kernel's own, its blocks come later.
+bool gathered(const Agent& agent, const struct stat& st);
 // Whether a change made from now on must get other times: file systems stamp with a clock that
 // ticks every few milliseconds. A patient agent waits until it is so.
 bool settled(const Agent& agent, const struct stat& st);

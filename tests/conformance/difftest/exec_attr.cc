@@ -40,7 +40,8 @@ Result exec_fstat(Agent& agent, const Op& op) {
     result.detail += same_time(slot.mtime, st.st_mtim) ? " t_since=-" : " t_since=m";
     result.detail += same_time(slot.ctime, st.st_ctim) ? "-" : "c";
   }
-  slot.seen = settled(agent, st) && !S_ISFIFO(st.st_mode) && !S_ISCHR(st.st_mode);
+  slot.seen =
+      settled(agent, st) && !S_ISFIFO(st.st_mode) && !S_ISCHR(st.st_mode) && !gathered(agent, st);
   slot.epoch = agent.board->epoch;
   slot.mtime = st.st_mtim;
   slot.ctime = st.st_ctim;

@@ -163,6 +163,8 @@ Result exec_write(Agent& agent, const Op& op) {
 Result exec_lseek(Agent& agent, const Op& op) {
   const int fd = agent.fd(op.fd);
   if (!agent.exact_blocks && op.a > kSeekable) return {.value = kNotMade};
+  const bool content = op.b == SEEK_DATA || op.b == SEEK_HOLE;
+  if (content && agent.profile == Profile::kWriteback) return {.value = kNotMade};
   if (uncertain_seek(agent, fd, op)) return {.value = kNotMade};
   return outcome(lseek(fd, op.a, static_cast<int>(op.b)));
 }

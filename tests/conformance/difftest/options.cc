@@ -33,7 +33,8 @@ constexpr char kHelp[] =
     "  --in-place         use the directories themselves, which are empty, not new ones in them\n"
     "  --patient          wait before looks at times until a change must show in them (slow)\n"
     "  --profile P        what the mount can keep: exact, passthrough (kernel passthrough), "
-    "stateless\n"
+    "stateless,\n"
+    "                     writeback\n"
     "  --report FILE      write how often each call was made and worked\n"
     "  --inject-fault F   the right side makes this mistake, to test the test:\n"
     "                    ";
@@ -83,6 +84,14 @@ bool number(const char* text, std::uint64_t& to) {
   return error == std::errc() && stop == end;
 }
 
+std::optional<Profile> profile_of_name(std::string_view name) {
+  if (name == "exact") return Profile::kExact;
+  if (name == "passthrough") return Profile::kPassthrough;
+  if (name == "stateless") return Profile::kStateless;
+  if (name == "writeback") return Profile::kWriteback;
+  return std::nullopt;
+}
+
 void print_help() {
   std::fputs(kHelp, stdout);
   for (const FaultName& row : kFaultNames) std::printf(" %s", row.name);
@@ -120,14 +129,12 @@ std::optional<Options> parse_options(int argc, char** argv, int& status) {
       case kInPlace: options.in_place = true; break;
       case kPatientKey: options.patient = true; break;
       case kProfile: {
-        const std::string_view name = optarg;
-        if (name != "exact" && name != "passthrough" && name != "stateless") {
+        const auto profile = profile_of_name(optarg);
+        if (!profile) {
           std::fprintf(stderr, "difftest: there is no profile '%s'\n", optarg);
           return std::nullopt;
         }
-        options.profile = name == "exact"         ? Profile::kExact
-                          : name == "passthrough" ? Profile::kPassthrough
-                                                  : Profile::kStateless;
+        options.profile = *profile;
         break;
       }
       case kReport: options.report = optarg; break;

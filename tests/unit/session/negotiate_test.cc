@@ -63,6 +63,16 @@ TEST(Negotiate, LocksStayInTheKernelOnlyWhenNobodyElseCouldSeeThem) {
   EXPECT_EQ(asked(CacheMode::normal, LockMode::mount), 0U);
 }
 
+TEST(Negotiate, WritebackExcludesPassthrough) {
+  MountConfig config;
+  EXPECT_EQ(negotiate(offer(~0ULL), config, false)->flags & flag::writeback_cache, 0U);
+  config.writeback = true;
+  const auto settled = negotiate(offer(~0ULL), config, false);
+  EXPECT_NE(settled->flags & flag::writeback_cache, 0U);
+  EXPECT_EQ(settled->flags & flag::passthrough, 0U);
+  EXPECT_EQ(settled->reply.max_stack_depth, 0U);
+}
+
 TEST(Negotiate, RingsAreTakenWhenBothSidesHaveThem) {
   EXPECT_NE(negotiate(offer(~0ULL), {}, false, true)->flags & flag::over_io_uring, 0U);
   EXPECT_EQ(negotiate(offer(~flag::over_io_uring), {}, false, true)->flags & flag::over_io_uring,
