@@ -14,9 +14,9 @@ namespace passthroughfs {
 // Times of files whose writes the kernel gathers (option writeback).
 //
 // The kernel moves mtime itself, when a program writes, and sends it when it sees fit. What it
-// gathered arrives later and would move the source's mtime once more, to a moment when nobody wrote.
-// The kernel need not send its own time after that: it does not when a write fell into the clock
-// tick of the time that it knew already. So page writeback leaves mtime as it was.
+// gathered arrives later and would move the source's mtime once more, to a moment when nobody
+// wrote. The kernel need not send its own time after that: it does not when a write fell into the
+// clock tick of the time that it knew already. So page writeback leaves mtime as it was.
 //
 // Thread-safe: one lock of a few per inode, held over the system calls.
 class FileTimes {

@@ -22,7 +22,7 @@ struct MountConfig {
   CacheMode cache = CacheMode::normal;
   LockMode locks = LockMode::automatic;
   bool writeback = false;  // needs cache=forever and the daemon's I/O through handles: preflight()
-  unsigned threads = 0;  // 0: one per CPU
+  unsigned threads = 0;    // 0: one per CPU
   bool read_only = false;
   bool allow_other = false;
   bool allow_root = false;
