@@ -112,6 +112,13 @@ bool past_pages(MountState& state, SourceFile& file, std::uint32_t flags) noexce
   return (flags & O_ACCMODE) == O_WRONLY && !make_readable(state, file);
 }
 
+// Whether direct writes need not wait for each other. The kernel lets them do so only on files that
+// never use its pages; where these may be mapped nonetheless that takes nothing away.
+bool writes_side_by_side(const MountState& state, std::uint32_t flags) noexcept {
+  return (flags & O_DIRECT) != 0 && can_write(flags) && state.maps_direct_files &&
+         !state.config.writeback;
+}
+
 // Whether close need not ask: it has neither locks to give back nor errors to report, nor pages of
 // the kernel's that are to be written by then.
 bool close_says_nothing(const MountState& state, const InodeRef& inode, const BackingUse& use,
@@ -134,6 +141,8 @@ Result<wire::OpenOut> add_handle(OpContext& context, const InodeRef& inode, Sour
     opened.io = HandleIo::passthrough;
   } else if (past) {
     out.open_flags |= wire::fopen_flag::direct_io;
+  } else if (writes_side_by_side(context.state, flags)) {
+    out.open_flags |= wire::fopen_flag::direct_io | wire::fopen_flag::parallel_direct_writes;
   } else if (context.state.config.writeback || keep_pages(*inode, file.fd.borrow())) {
     out.open_flags |= wire::fopen_flag::keep_cache;
   }

@@ -62,6 +62,8 @@ struct MountState {
   // The source is in memory: reads, writes and fsync of it do not wait. Of what is mounted inside
   // the source that need not be true; such waits are found by WorkerPool.
   bool memory_source = false;
+  // The kernel can map files that are opened to bypass its pages.
+  bool maps_direct_files = false;
   // Closing a file on the source's own device reports nothing.
   bool silent_close = false;
   [[nodiscard]] bool closes_silently(const Inode& inode) const noexcept {

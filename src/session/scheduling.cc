@@ -23,9 +23,14 @@ using std::chrono::seconds;
 // notices.
 constexpr std::uint64_t kHot = 64;
 constexpr int kHotTicks = 3;
-// A reader that gives way only to its clients waits for some microseconds per request; one that
+// A thread that gives way only to its clients waits for some microseconds per request; one that
 // gives way to another program waits for all of a tick.
 constexpr std::uint64_t kWaited = 4'000'000;  // nanoseconds
+// The kernel counts in hundredths of a second.
+constexpr milliseconds kIdleWindow{100};
+// Below the second there is nowhere to send a client to; between them nothing changes.
+constexpr double kSomeIdle = 0.3;
+constexpr double kNoneIdle = 0.1;
 constexpr milliseconds kFirstPause{250};
 constexpr seconds kLongestPause{16};
 constexpr seconds kProven{2};
@@ -57,11 +62,30 @@ std::uint64_t take_number(std::string_view& text) noexcept {
 
 }  // namespace
 
-void let_clients_run_on() noexcept {
-  (void)set_class(0, SCHED_BATCH);  // a filter may forbid it; it is slower then, that is all
+IdleCpus::IdleCpus() noexcept
+    : stat_(::open("/proc/stat", O_RDONLY | O_CLOEXEC)),
+      unit_(1.0 / static_cast<double>(::sysconf(_SC_CLK_TCK))) {}
+
+double IdleCpus::look(Clock::time_point now) noexcept {
+  const std::chrono::duration<double> passed = now - when_;
+  if (passed < kIdleWindow) return seen_;
+  std::array<char, 512> buffer{};
+  std::string_view text = read_about(stat_, buffer);
+  if (!text.starts_with("cpu ")) return 1;
+  text.remove_prefix(4);
+  for (int i = 0; i < 3; ++i) (void)take_number(text);  // user, nice, system
+  std::uint64_t idle = take_number(text);
+  // A CPU whose last thread waits for a ring, as ours do, is "waiting for input or output".
+  idle += take_number(text);
+  if (when_ != Clock::time_point{}) {
+    seen_ = static_cast<double>(idle - idle_) * unit_ / passed.count();
+  }
+  when_ = now;
+  idle_ = idle;
+  return seen_;
 }
 
-bool ReaderScheduling::possible() noexcept {
+bool GivingWay::possible() noexcept {
   bool works = false;
   try {
     // In a thread that ends: what cannot be undone must not happen to one that stays.
@@ -77,15 +101,17 @@ bool ReaderScheduling::possible() noexcept {
   return works;
 }
 
-void ReaderScheduling::add_this_thread() noexcept {
+void GivingWay::add_this_thread() noexcept {
+  const pid_t tid = this_tid();
+  // A filter may forbid it; it is slower then, that is all.
+  if (otherwise_ == Otherwise::batch) (void)set_class(tid, SCHED_BATCH);
   if (!enabled_) return;
   const MutexLock lock(mutex_);
   try {
-    const pid_t tid = this_tid();
-    Reader reader{
+    Thread thread{
         .tid = tid, .schedstat = open_about(tid, "schedstat"), .stat = open_about(tid, "stat")};
-    if (!reader.schedstat.valid() || !reader.stat.valid()) return;  // stays in the normal class
-    readers_.push_back(std::move(reader));
+    if (!thread.schedstat.valid() || !thread.stat.valid()) return;  // never gives way
+    threads_.push_back(std::move(thread));
     if (idle_) (void)set_class(tid, SCHED_IDLE);
   } catch (const std::exception&) {
     return;
@@ -93,39 +119,42 @@ void ReaderScheduling::add_this_thread() noexcept {
 }
 
 // Whether it was ready to run for long since the last look, or is and has not run at all.
-bool ReaderScheduling::had_to_wait(Reader& reader) noexcept {
+bool GivingWay::had_to_wait(Thread& thread) noexcept {
   std::array<char, 512> buffer{};
-  std::string_view text = read_about(reader.schedstat, buffer);
+  std::string_view text = read_about(thread.schedstat, buffer);
   (void)take_number(text);  // time on a CPU
   const std::uint64_t delay = take_number(text), slices = take_number(text);
-  const bool waited = delay - reader.delay > kWaited;
-  const bool ran = slices != reader.slices;
-  reader.delay = delay;
-  reader.slices = slices;
+  const bool waited = delay - thread.delay > kWaited;
+  const bool ran = slices != thread.slices;
+  thread.delay = delay;
+  thread.slices = slices;
   if (waited || ran) return waited;
   // Its state follows the name, which may hold anything.
-  text = read_about(reader.stat, buffer);
+  text = read_about(thread.stat, buffer);
   const std::size_t name_end = text.rfind(')');
   return name_end != std::string_view::npos && text.substr(name_end).starts_with(") R");
 }
 
-bool ReaderScheduling::look(std::uint64_t requests, Clock::time_point now) noexcept {
+bool GivingWay::look(std::uint64_t requests, double idle_cpus, Clock::time_point now) noexcept {
   if (!enabled_) return false;
   const bool idle_before = idle_;
   const MutexLock lock(mutex_);
   bool waited = false;
   if (idle_) {
-    for (Reader& reader : readers_) waited = had_to_wait(reader) || waited;
+    for (Thread& thread : threads_) waited = had_to_wait(thread) || waited;
   }
-  const bool soon = decide(requests, waited, now);
+  const bool soon = decide(requests, idle_cpus, waited, now);
   if (idle_ != idle_before) apply();
   return soon;
 }
 
-bool ReaderScheduling::decide(std::uint64_t requests, bool waited, Clock::time_point now) noexcept {
+bool GivingWay::decide(std::uint64_t requests, double idle_cpus, bool waited,
+                       Clock::time_point now) noexcept {
   hot_ticks_ = requests >= kHot ? hot_ticks_ + 1 : 0;
   if (!idle_) {
-    if (hot_ticks_ < kHotTicks || now < not_before_) return hot_ticks_ > 0;
+    if (hot_ticks_ < kHotTicks || now < not_before_ || idle_cpus < kSomeIdle) {
+      return hot_ticks_ > 0;
+    }
     idle_ = true;
     idle_since_ = now;
     return true;
@@ -136,21 +165,23 @@ bool ReaderScheduling::decide(std::uint64_t requests, bool waited, Clock::time_p
     not_before_ = now + pause_;
     idle_ = false;
     hot_ticks_ = 0;
-  } else if (hot_ticks_ == 0) {
-    // Nothing is to be gained, and the ticks are about to become long.
+  } else if (hot_ticks_ == 0 || idle_cpus < kNoneIdle) {
+    // Nothing is to be gained; and if nobody asks the ticks are about to become long.
     idle_ = false;
   }
   return true;
 }
 
-void ReaderScheduling::apply() noexcept {
+void GivingWay::apply() noexcept {
   std::array<char, 512> buffer{};
-  for (Reader& reader : readers_) {
-    (void)set_class(reader.tid, idle_ ? SCHED_IDLE : SCHED_OTHER);
-    std::string_view text = read_about(reader.schedstat, buffer);
+  for (Thread& thread : threads_) {
+    (void)set_class(thread.tid, idle_                            ? SCHED_IDLE
+                                : otherwise_ == Otherwise::batch ? SCHED_BATCH
+                                                                 : SCHED_OTHER);
+    std::string_view text = read_about(thread.schedstat, buffer);
     (void)take_number(text);
-    reader.delay = take_number(text);
-    reader.slices = take_number(text);
+    thread.delay = take_number(text);
+    thread.slices = take_number(text);
   }
 }
 

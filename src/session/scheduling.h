@@ -15,60 +15,90 @@
 
 namespace passthroughfs {
 
-// For a thread with a CPU's own queue: makes the calling thread SCHED_BATCH. Then a request that
-// nobody waits for (RELEASE after close) does not interrupt the client that sent it; the thread
-// runs when the client next sleeps. Its share of a busy CPU stays what it was.
-void let_clients_run_on() noexcept;
+// How many CPUs had nothing to do, in the mean of the last tenth of a second that was looked at.
+// For one thread.
+class IdleCpus {
+ public:
+  using Clock = std::chrono::steady_clock;
 
-// The class of the threads that read /dev/fuse.
+  IdleCpus() noexcept;
+  // 1 where the kernel does not tell.
+  double look(Clock::time_point now) noexcept;
+
+ private:
+  UniqueFd stat_;
+  Clock::time_point when_{};
+  std::uint64_t idle_ = 0;  // of all CPUs together, in the kernel's unit
+  double seen_ = 1;
+  const double unit_;  // seconds
+};
+
+// What the class is of threads that serve, while they do not give way.
+enum class Otherwise : int {
+  normal,
+  // SCHED_BATCH: a request that nobody waits for (RELEASE after close) does not interrupt the
+  // client that sent it; the thread runs when the client next sleeps. Its share of a busy CPU
+  // stays.
+  batch,
+};
+
+// The class of some serving threads.
 //
-// The kernel wakes whichever reader has waited longest, on whichever CPU that is, and an answer
-// comes sooner when the thread that gave the last one also takes the next: it is awake, and on the
-// client's CPU. As SCHED_IDLE it gives way to the client that it has just woken and is still
-// runnable, not asleep, when the next request comes: that halves the round trip. But an idle thread
-// starves beside any other program that computes. So the readers are SCHED_IDLE only while requests
-// come thick and fast *and* nobody else wants the CPUs: look() goes back to the normal class within
-// a tick of the monitor when a reader had to wait, and tries again after a while, each time later.
+// An answer wakes its client. On which CPU, the scheduler decides: on this one if nothing runs here
+// but what is SCHED_IDLE, else on one that is idle, if there is any, and a halted CPU takes longer
+// to wake up than all the rest of a request takes. As SCHED_IDLE a thread keeps its client on its
+// CPU, gives way to it, and is still runnable, not asleep, when the next request comes: that halves
+// the round trip. But an idle thread starves beside any other program that computes. So they are
+// SCHED_IDLE only while requests come thick and fast, some CPU has nothing to do (else there is
+// none that a client could be sent to) *and* nobody else wants theirs: look() goes back to the
+// other class within a tick of the monitor when a thread had to wait, and tries again after a
+// while, each time later.
+//
+// Threads that can take each other's requests share one of these; a thread with a CPU's own queue
+// has its own.
 //
 // add_this_thread() may be called from any thread; look() from one, the monitor.
-class ReaderScheduling {
+class GivingWay {
  public:
   using Clock = std::chrono::steady_clock;
 
   // Whether this process may leave SCHED_IDLE again (CAP_SYS_NICE, or RLIMIT_NICE) and the kernel
-  // tells how long threads wait (CONFIG_SCHED_INFO). If not, readers stay in the normal class.
+  // tells how long threads wait (CONFIG_SCHED_INFO). If not, they never give way.
   static bool possible() noexcept;
 
-  explicit ReaderScheduling(bool enabled) noexcept : enabled_(enabled) {}
+  GivingWay(bool enabled, Otherwise otherwise) noexcept
+      : enabled_(enabled), otherwise_(otherwise) {}
 
-  // The calling thread has become a reader.
+  // The calling thread is one of these from now on.
   void add_this_thread() noexcept;
 
-  // One tick. `requests`: how many were served since the last one. True: look again after a short
-  // tick.
-  bool look(std::uint64_t requests, Clock::time_point now) noexcept;
+  // One tick. `requests`: how many were served since the last one. `idle_cpus`: see IdleCpus. True:
+  // look again after a short tick.
+  bool look(std::uint64_t requests, double idle_cpus, Clock::time_point now) noexcept;
 
   // For tests: what look() decides with what it would have seen.
-  [[nodiscard]] bool decide(std::uint64_t requests, bool waited, Clock::time_point now) noexcept;
+  [[nodiscard]] bool decide(std::uint64_t requests, double idle_cpus, bool waited,
+                            Clock::time_point now) noexcept;
   [[nodiscard]] bool idle_class() const noexcept { return idle_; }
 
  private:
-  struct Reader {
+  struct Thread {
     pid_t tid = 0;
     UniqueFd schedstat, stat;
     std::uint64_t delay = 0, slices = 0;  // at the last look: nanoseconds waited, times run
   };
 
-  static bool had_to_wait(Reader& reader) noexcept;
+  static bool had_to_wait(Thread& thread) noexcept;
   void apply() noexcept PFS_REQUIRES(mutex_);
 
   const bool enabled_;
+  const Otherwise otherwise_;
   bool idle_ = false;
   int hot_ticks_ = 0;
   Clock::time_point idle_since_{}, not_before_{};
   Clock::duration pause_{};
   Mutex mutex_;
-  std::vector<Reader> readers_ PFS_GUARDED_BY(mutex_);
+  std::vector<Thread> threads_ PFS_GUARDED_BY(mutex_);
 };
 
 }  // namespace passthroughfs

@@ -238,6 +238,7 @@ Result<void> SessionImpl::start(UniqueFd device, std::string& message) {
         [](void* context) { return static_cast<MountState*>(context)->handles->any_file(); },
         &state_);
   }
+  state_.maps_direct_files = (settled.flags & wire::init_flag::direct_io_allow_mmap) != 0;
   find_own_device();
   choose_io(settled);
   notifier_ = std::make_unique<Notifier>(*channel_);

@@ -5,10 +5,12 @@
 
 #include <atomic>
 #include <memory>
+#include <optional>
 #include <thread>
 
 #include "channel/channel.h"
 #include "ops/context.h"
+#include "session/scheduling.h"
 #include "session/statistics.h"
 
 namespace passthroughfs {
@@ -63,6 +65,7 @@ class alignas(64) Worker final : public ServingThread, public wire::AnswerObserv
 
   std::thread thread;
   std::uint64_t served_at_last_look = 0;  // the monitor's
+  std::optional<GivingWay> giving_way;    // of a bound worker; constant once it runs
 
  private:
   void dispatch(const wire::Request& request, wire::Reply reply, MutableByteSpan buffer);

@@ -174,6 +174,7 @@ Result<void> WorkerPool::add_worker(Role role, int cpu) {
     workers_[at] = std::make_unique<Worker>(*this, role, std::move(queue), cpu);
     Worker& worker = *workers_[at];
     if (role == Role::reader) worker.set_state(Worker::State::reading);
+    if (role == Role::bound) worker.giving_way.emplace(can_give_way_, Otherwise::batch);
     worker.thread = std::thread([this, &worker] { run(worker); });
   } catch (const std::exception&) {
     workers_[at].reset();
@@ -234,8 +235,8 @@ void WorkerPool::run(Worker& worker) noexcept {
     worker.set_state(Worker::State::parked);
     return;
   }
-  if (worker.role() == Role::bound) let_clients_run_on();
-  if (worker.role() == Role::reader && !bound_) scheduling_.add_this_thread();
+  if (worker.giving_way) worker.giving_way->add_this_thread();
+  if (worker.role() == Role::reader && !bound_) readers_giving_way_.add_this_thread();
   if (worker.role() == Role::helper) {
     run_helper(worker);
   } else if (attach(worker)) {
@@ -370,11 +371,14 @@ void WorkerPool::ensure_reader() noexcept {
 // ---- the monitor -------------------------------------------------------------------------------
 
 void WorkerPool::monitor() noexcept {
+  IdleCpus idle;
   for (;;) {
     std::uint64_t requests = 0;
     const bool readers_busy = look_at_readers(requests);
-    const bool scheduling_busy = !bound_ && scheduling_.look(requests, steady_clock::now());
-    const bool bound_busy = bound_ && look_at_bound();
+    const double idle_cpus = idle.look(steady_clock::now());
+    const bool scheduling_busy =
+        !bound_ && readers_giving_way_.look(requests, idle_cpus, steady_clock::now());
+    const bool bound_busy = bound_ && look_at_bound(idle_cpus);
     const bool waiters = context_.state.locks.waiting() != 0;
     if (waiters) context_.state.locks.poll();
 
@@ -407,7 +411,8 @@ bool WorkerPool::look_at_readers(std::uint64_t& requests) noexcept {
 }
 
 // The same for each CPU with a queue of its own.
-bool WorkerPool::look_at_bound() noexcept {
+bool WorkerPool::look_at_bound(double idle_cpus) noexcept {
+  const auto now = steady_clock::now();
   bool busy = false;
   for (std::size_t first = 0; first < count(); ++first) {
     const int cpu = workers_[first]->cpu();
@@ -415,16 +420,18 @@ bool WorkerPool::look_at_bound() noexcept {
     // The first worker of each CPU stands for all of it.
     bool stands = true;
     bool stuck = true;
-    for (std::size_t i = 0; i < count() && stands; ++i) {
+    for (std::size_t i = 0; i < count(); ++i) {
       Worker& worker = *workers_[i];
       if (worker.role() != Role::bound || worker.cpu() != cpu) continue;
       stands = i >= first;
+      if (!stands) break;
       const std::uint64_t served = worker.served();
-      const bool moved = served != worker.served_at_last_look;
+      const std::uint64_t moved = served - worker.served_at_last_look;
       worker.served_at_last_look = served;
       const bool serving = worker.state() == Worker::State::serving;
-      busy = busy || moved || serving;
-      stuck = stuck && serving && !moved;
+      const bool soon = worker.giving_way->look(moved, idle_cpus, now);
+      busy = busy || moved != 0 || serving || soon;
+      stuck = stuck && serving && moved == 0;
     }
     if (!stands || !stuck) continue;
     if (auto added = add_worker(Role::bound, cpu); !added && g_thread_log.allow()) {

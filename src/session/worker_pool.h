@@ -98,7 +98,7 @@ class WorkerPool {
   void park(Worker& worker) noexcept;
   void monitor() noexcept;
   bool look_at_readers(std::uint64_t& requests) noexcept;
-  bool look_at_bound() noexcept;
+  bool look_at_bound(double idle_cpus) noexcept;
   bool reader_missing() const noexcept;
   bool superfluous(const Worker& worker) const noexcept;
   bool mark_interrupted(std::uint64_t unique) noexcept;
@@ -141,7 +141,8 @@ class WorkerPool {
   Decision decision_ PFS_GUARDED_BY(mutex_) = Decision::open;  // whether bound workers go on
   std::size_t attached_ PFS_GUARDED_BY(mutex_) = 0;
   std::optional<Errno> refused_ PFS_GUARDED_BY(mutex_);
-  ReaderScheduling scheduling_{ReaderScheduling::possible()};
+  const bool can_give_way_ = GivingWay::possible();
+  GivingWay readers_giving_way_{can_give_way_, Otherwise::normal};
   std::size_t fit_ PFS_GUARDED_BY(mutex_) = 0;  // threads that may serve
   std::optional<Errno> unfit_ PFS_GUARDED_BY(mutex_);
   bool serving_ PFS_GUARDED_BY(mutex_) = false;  // the start is over

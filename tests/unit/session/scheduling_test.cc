@@ -13,26 +13,28 @@
 namespace passthroughfs {
 namespace {
 
-using Clock = ReaderScheduling::Clock;
+using Clock = GivingWay::Clock;
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 
 constexpr std::uint64_t kMany = 500;
 constexpr milliseconds kTick{10};
 
-class ReaderSchedulingTest : public ::testing::Test {
+class GivingWayTest : public ::testing::Test {
  protected:
   void ticks(int count, std::uint64_t requests, bool waited = false) {
-    for (int i = 0; i < count; ++i) (void)scheduling.decide(requests, waited, now += kTick);
+    for (int i = 0; i < count; ++i)
+      (void)scheduling.decide(requests, idle_cpus, waited, now += kTick);
   }
+  double idle_cpus = 1;
   void pass(Clock::duration time, std::uint64_t requests) {
     for (const Clock::time_point end = now + time; now < end;) ticks(1, requests);
   }
-  ReaderScheduling scheduling{true};
+  GivingWay scheduling{true, Otherwise::normal};
   Clock::time_point now{seconds(1000)};
 };
 
-TEST_F(ReaderSchedulingTest, GivesWayOnlyWhileRequestsComeThick) {
+TEST_F(GivingWayTest, GivesWayOnlyWhileRequestsComeThick) {
   ticks(100, 3);
   EXPECT_FALSE(scheduling.idle_class());
   ticks(10, kMany);
@@ -41,15 +43,30 @@ TEST_F(ReaderSchedulingTest, GivesWayOnlyWhileRequestsComeThick) {
   EXPECT_FALSE(scheduling.idle_class()) << "the next look may be a long tick away";
 }
 
-TEST_F(ReaderSchedulingTest, IsLookedAtInShortTicksAsLongAsItGivesWay) {
-  ticks(10, kMany);
-  ASSERT_TRUE(scheduling.idle_class());
-  EXPECT_TRUE(scheduling.decide(kMany, false, now += kTick));
-  EXPECT_TRUE(scheduling.decide(0, true, now += kTick));
-  EXPECT_FALSE(scheduling.decide(0, false, now += kTick));
+TEST_F(GivingWayTest, GivesWayOnlyWhereAClientCouldBeSentAway) {
+  idle_cpus = 0.2;
+  ticks(100, kMany);
+  EXPECT_FALSE(scheduling.idle_class());
+  idle_cpus = 0.5;
+  ticks(1, kMany);
+  EXPECT_TRUE(scheduling.idle_class());
+  idle_cpus = 0.2;
+  ticks(1, kMany);
+  EXPECT_TRUE(scheduling.idle_class()) << "a little less changes nothing";
+  idle_cpus = 0;
+  ticks(1, kMany);
+  EXPECT_FALSE(scheduling.idle_class());
 }
 
-TEST_F(ReaderSchedulingTest, GoesBackWithinATickOfHavingHadToWait) {
+TEST_F(GivingWayTest, IsLookedAtInShortTicksAsLongAsItGivesWay) {
+  ticks(10, kMany);
+  ASSERT_TRUE(scheduling.idle_class());
+  EXPECT_TRUE(scheduling.decide(kMany, 1, false, now += kTick));
+  EXPECT_TRUE(scheduling.decide(0, 1, true, now += kTick));
+  EXPECT_FALSE(scheduling.decide(0, 1, false, now += kTick));
+}
+
+TEST_F(GivingWayTest, GoesBackWithinATickOfHavingHadToWait) {
   ticks(10, kMany);
   ASSERT_TRUE(scheduling.idle_class());
   ticks(1, 0, true);
@@ -58,7 +75,7 @@ TEST_F(ReaderSchedulingTest, GoesBackWithinATickOfHavingHadToWait) {
   EXPECT_FALSE(scheduling.idle_class()) << "not at once again";
 }
 
-TEST_F(ReaderSchedulingTest, TriesLessOftenTheMoreOftenItHadToWait) {
+TEST_F(GivingWayTest, TriesLessOftenTheMoreOftenItHadToWait) {
   Clock::duration last{};
   for (int i = 0; i < 12; ++i) {
     const Clock::time_point before = now;
@@ -78,11 +95,19 @@ TEST_F(ReaderSchedulingTest, TriesLessOftenTheMoreOftenItHadToWait) {
   EXPECT_LE(now - before, seconds(1));
 }
 
-TEST_F(ReaderSchedulingTest, ChangesTheClassOfThreads) {
-  if (!ReaderScheduling::possible()) GTEST_SKIP() << "this process may not leave SCHED_IDLE";
+class ClassesTest : public ::testing::TestWithParam<Otherwise> {};
+
+INSTANTIATE_TEST_SUITE_P(Otherwise, ClassesTest,
+                         ::testing::Values(Otherwise::normal, Otherwise::batch));
+
+TEST_P(ClassesTest, ThreadsAreIdleWhileTheyGiveWayAndElseWhatTheyWere) {
+  if (!GivingWay::possible()) GTEST_SKIP() << "this process may not leave SCHED_IDLE";
+  const int otherwise = GetParam() == Otherwise::batch ? SCHED_BATCH : SCHED_OTHER;
+  GivingWay scheduling(true, GetParam());
+  Clock::time_point now{};
   std::atomic<int> stage{0};
   std::atomic<pid_t> tid{0};
-  std::thread reader([&] {
+  std::thread thread([&] {
     scheduling.add_this_thread();
     tid = static_cast<pid_t>(::syscall(SYS_gettid));
     stage = 1;
@@ -90,33 +115,39 @@ TEST_F(ReaderSchedulingTest, ChangesTheClassOfThreads) {
     stage.wait(1);
   });
   stage.wait(0);
+  EXPECT_EQ(::sched_getscheduler(tid), otherwise);
   // The ticks pass in no time, so as long as the thread has not gone to sleep it seems to wait.
   const auto deadline = Clock::now() + seconds(20);
   while (::sched_getscheduler(tid) != SCHED_IDLE && Clock::now() < deadline) {
-    (void)scheduling.look(kMany, now += kTick);
+    (void)scheduling.look(kMany, 1, now += kTick);
   }
   EXPECT_EQ(::sched_getscheduler(tid), SCHED_IDLE);
-  (void)scheduling.look(0, now += kTick);
-  EXPECT_EQ(::sched_getscheduler(tid), SCHED_OTHER);
+  (void)scheduling.look(0, 1, now += kTick);
+  EXPECT_EQ(::sched_getscheduler(tid), otherwise);
   stage = 2;
   stage.notify_all();
-  reader.join();
+  thread.join();
 }
 
-TEST(ReaderScheduling, LeavesThreadsAloneWhenItCannotTakeThemBack) {
-  ReaderScheduling scheduling(false);
+TEST(GivingWay, LeavesThreadsAloneWhenItCannotTakeThemBack) {
+  GivingWay scheduling(false, Otherwise::normal);
   scheduling.add_this_thread();
-  for (int i = 0; i < 10; ++i) EXPECT_FALSE(scheduling.look(kMany, Clock::now()));
+  for (int i = 0; i < 10; ++i) EXPECT_FALSE(scheduling.look(kMany, 1, Clock::now()));
   EXPECT_EQ(::sched_getscheduler(0), SCHED_OTHER);
 }
 
-TEST(Scheduling, AThreadOfACpusOwnQueueDoesNotInterruptClients) {
-  int policy = -1;
-  std::thread([&] {
-    let_clients_run_on();
-    policy = ::sched_getscheduler(0);
-  }).join();
-  EXPECT_EQ(policy, SCHED_BATCH);
+TEST(IdleCpus, AreNoMoreThanThereAre) {
+  IdleCpus idle;
+  (void)idle.look(Clock::now());
+  const auto begin = Clock::now();
+  double seen = 0;
+  while (Clock::now() - begin < milliseconds(200)) {
+    seen = idle.look(Clock::now());
+    EXPECT_GE(seen, 0);
+    std::this_thread::sleep_for(kTick);
+  }
+  // The kernel counts in hundredths of a second.
+  EXPECT_LE(seen, static_cast<double>(std::thread::hardware_concurrency()) + 1);
 }
 
 }  // namespace
