@@ -7,12 +7,15 @@
 #include <sys/resource.h>
 #include <sys/sendfile.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <cstdlib>
+#include <filesystem>
+#include <fstream>
 #include <memory>
 #include <random>
 #include <thread>
@@ -21,6 +24,7 @@
 #include <gtest/gtest.h>
 
 #include "base/fd.h"
+#include "frozen_source.h"
 #include "support/mount_fixture.h"
 
 namespace passthroughfs::test {
@@ -437,6 +441,56 @@ TEST_F(DataTest, WriteThroughTheMountIsInTheSourceAtOnce) {
     ASSERT_EQ(pwrite(fd.get(), text.data(), text.size(), 0), static_cast<ssize_t>(text.size()));
     ASSERT_EQ(read_file(source("f")), text);
   }
+}
+
+// The threads of a process that are in this system call.
+int threads_in(pid_t process, long call) {
+  int count = 0;
+  const std::string tasks = "/proc/" + std::to_string(process) + "/task";
+  std::error_code gone;
+  for (const auto& task : std::filesystem::directory_iterator(tasks, gone)) {
+    std::ifstream text(task.path() / "syscall");
+    long number = -1;
+    if (text >> number && number == call) ++count;
+  }
+  return count;
+}
+
+// A write that waits for the disk does not hold up others to the same file.
+TEST(DirectDataTest, DirectWritesToOneFileGoSideBySide) {
+  PFS_NEEDS_DAEMON();
+  PFS_NEEDS_ROOT();
+  FrozenSource disk;
+  if (!disk.ok()) GTEST_SKIP() << "cannot make a file system on a loop device";
+  constexpr std::size_t kBlock = 4096;
+  write_file(disk.path() + "/f", std::string(2 * kBlock, '.'));
+  Mount mount({.options = {"io=daemon", "handles=table"}, .source = disk.path()});
+  ASSERT_TRUE(mount.ok());
+  std::array<int, 2> ready{}, go{};
+  ASSERT_EQ(pipe2(ready.data(), O_CLOEXEC), 0);
+  ASSERT_EQ(pipe2(go.data(), O_CLOEXEC), 0);
+  const UniqueFd ready_out(ready[0]), ready_in(ready[1]), go_out(go[0]), go_in(go[1]);
+  char byte = 0;
+  std::vector<std::unique_ptr<Child>> writers;
+  for (int i = 0; i < 2; ++i) {
+    writers.push_back(std::make_unique<Child>([&, i] {
+      const UniqueFd fd(open(mount.mnt("f").c_str(), O_WRONLY | O_DIRECT | O_CLOEXEC));
+      alignas(kBlock) static char block[kBlock];
+      std::fill(std::begin(block), std::end(block), static_cast<char>('a' + i));
+      ASSERT_EQ(write(ready_in.get(), "r", 1), 1);
+      ASSERT_EQ(read(go_out.get(), &byte, 1), 1);
+      ASSERT_EQ(pwrite(fd.get(), block, kBlock, static_cast<off_t>(i * kBlock)),
+                static_cast<ssize_t>(kBlock));
+    }));
+  }
+  for (int i = 0; i < 2; ++i) ASSERT_EQ(read(ready_out.get(), &byte, 1), 1);
+  disk.freeze();
+  ASSERT_EQ(write(go_in.get(), "gg", 2), 2);
+  const bool together = wait_until([&] { return threads_in(mount.pid(), SYS_pwritev2) == 2; });
+  disk.thaw();
+  for (const auto& writer : writers) ASSERT_TRUE(writer->join());
+  EXPECT_TRUE(together);
+  EXPECT_EQ(read_file(mount.source("f")), std::string(kBlock, 'a') + std::string(kBlock, 'b'));
 }
 
 }  // namespace

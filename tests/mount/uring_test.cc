@@ -18,6 +18,7 @@
 #include <gtest/gtest.h>
 
 #include "base/fd.h"
+#include "frozen_source.h"
 #include "lock_actor.h"
 #include "support/loop_image.h"
 #include "support/mount_fixture.h"
@@ -78,39 +79,6 @@ TEST_F(UringTest, FallsBackAndSaysWhy) {
   write_file(mount.mnt("f"), "content");
   EXPECT_EQ(read_file(mount.source("f")), "content");
 }
-
-// A source on which every write waits until it is thawed, and nothing else does.
-class FrozenSource {
- public:
-  FrozenSource() {
-    if (image_.ok()) {
-      root_ = UniqueFd(open(image_.path().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-    }
-  }
-  ~FrozenSource() {
-    thaw();
-    root_.reset();
-  }
-  FrozenSource(const FrozenSource&) = delete;
-  FrozenSource& operator=(const FrozenSource&) = delete;
-
-  bool ok() const { return root_.valid(); }
-  const std::string& path() const { return image_.path(); }
-  void freeze() {
-    ASSERT_EQ(ioctl(root_.get(), FIFREEZE, 0), 0);
-    frozen_ = true;
-  }
-  void thaw() {
-    if (std::exchange(frozen_, false)) {
-      EXPECT_EQ(ioctl(root_.get(), FITHAW, 0), 0);
-    }
-  }
-
- private:
-  LoopImage image_{64 << 20, {"mkfs.ext4", "-q", "-F"}};
-  UniqueFd root_;
-  bool frozen_ = false;
-};
 
 // Writers that are stuck in the source, all on one CPU, and what others on this CPU still can do.
 class StuckTest : public UringTest {
