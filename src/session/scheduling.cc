@@ -111,8 +111,7 @@ void GivingWay::add_this_thread() noexcept {
     Thread thread{
         .tid = tid, .schedstat = open_about(tid, "schedstat"), .stat = open_about(tid, "stat")};
     if (!thread.schedstat.valid() || !thread.stat.valid()) return;  // never gives way
-    threads_.push_back(std::move(thread));
-    if (idle_) (void)set_class(tid, SCHED_IDLE);
+    threads_.push_back(std::move(thread));  // and the next look() makes it what the others are
   } catch (const std::exception&) {
     return;
   }
@@ -144,7 +143,7 @@ bool GivingWay::look(std::uint64_t requests, double idle_cpus, Clock::time_point
     for (Thread& thread : threads_) waited = had_to_wait(thread) || waited;
   }
   const bool soon = decide(requests, idle_cpus, waited, now);
-  if (idle_ != idle_before) apply();
+  if (idle_ != idle_before || (idle_ && applied_to_ != threads_.size())) apply();
   return soon;
 }
 
@@ -173,6 +172,7 @@ bool GivingWay::decide(std::uint64_t requests, double idle_cpus, bool waited,
 }
 
 void GivingWay::apply() noexcept {
+  applied_to_ = threads_.size();
   std::array<char, 512> buffer{};
   for (Thread& thread : threads_) {
     (void)set_class(thread.tid, idle_                            ? SCHED_IDLE

@@ -7,6 +7,7 @@
 #include <sys/types.h>
 
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 
@@ -57,7 +58,9 @@ enum class Otherwise : int {
 // Threads that can take each other's requests share one of these; a thread with a CPU's own queue
 // has its own.
 //
-// add_this_thread() may be called from any thread; look() from one, the monitor.
+// add_this_thread() may be called from any thread; look() from one, which takes no lock that a
+// thread of the idle class may hold: who gives way holds it for as long as others compute, and only
+// look() ends that. No thread holds the mutex of this class while it is idle.
 class GivingWay {
  public:
   using Clock = std::chrono::steady_clock;
@@ -99,6 +102,7 @@ class GivingWay {
   Clock::duration pause_{};
   Mutex mutex_;
   std::vector<Thread> threads_ PFS_GUARDED_BY(mutex_);
+  std::size_t applied_to_ PFS_GUARDED_BY(mutex_) = 0;  // how many of them
 };
 
 }  // namespace passthroughfs

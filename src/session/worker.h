@@ -64,8 +64,9 @@ class alignas(64) Worker final : public ServingThread, public wire::AnswerObserv
   [[nodiscard]] int cpu() const noexcept { return cpu_; }
 
   std::thread thread;
-  std::uint64_t served_at_last_look = 0;  // the monitor's
-  std::optional<GivingWay> giving_way;    // of a bound worker; constant once it runs
+  std::uint64_t served_at_last_look = 0;    // the monitor's
+  std::uint64_t served_when_scheduled = 0;  // the scheduler's
+  std::optional<GivingWay> giving_way;      // of a bound worker; constant once it runs
 
  private:
   void dispatch(const wire::Request& request, wire::Reply reply, MutableByteSpan buffer);

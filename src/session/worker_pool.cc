@@ -9,6 +9,7 @@
 #include <csignal>
 #include <ctime>
 #include <system_error>
+#include <utility>
 
 #include "base/log.h"
 #include "channel/cpu_list.h"
@@ -88,6 +89,13 @@ WorkerPool::~WorkerPool() {
   for (std::size_t i = 0; i < count(); ++i) {
     if (workers_[i]->thread.joinable()) workers_[i]->thread.join();
   }
+  // After the workers, which have to get to their end.
+  {
+    MutexLock lock(schedule_mutex_);
+    schedule_ended_ = true;
+  }
+  schedule_changed_.notify_all();
+  if (scheduler_.joinable()) scheduler_.join();
   // Who asked is gone.
   MutexLock lock(mutex_);
   for (Job& job : jobs_) job.incoming.reply.none();
@@ -121,6 +129,7 @@ Result<void> WorkerPool::start_all() {
   TRY(start_readers());
   TRY(wait_until_fit());
   monitor_ = std::thread([this] { monitor(); });
+  if (can_give_way_) scheduler_ = std::thread([this] { schedule(); });
   return ok();
 }
 
@@ -371,21 +380,16 @@ void WorkerPool::ensure_reader() noexcept {
 // ---- the monitor -------------------------------------------------------------------------------
 
 void WorkerPool::monitor() noexcept {
-  IdleCpus idle;
+  block_signals();
   for (;;) {
-    std::uint64_t requests = 0;
-    const bool readers_busy = look_at_readers(requests);
-    const double idle_cpus = idle.look(steady_clock::now());
-    const bool scheduling_busy =
-        !bound_ && readers_giving_way_.look(requests, idle_cpus, steady_clock::now());
-    const bool bound_busy = bound_ && look_at_bound(idle_cpus);
+    const bool readers_busy = look_at_readers();
+    const bool bound_busy = bound_ && look_at_bound();
     const bool waiters = context_.state.locks.waiting() != 0;
     if (waiters) context_.state.locks.poll();
 
     MutexLock lock(mutex_);
     const auto until =
-        steady_clock::now() +
-        (readers_busy || scheduling_busy || bound_busy || waiters ? kBusyTick : kIdleTick);
+        steady_clock::now() + (readers_busy || bound_busy || waiters ? kBusyTick : kIdleTick);
     while (!ended_ && !poked_ && steady_clock::now() < until) {
       (void)monitor_wake_.wait_until(mutex_, until);
     }
@@ -395,24 +399,23 @@ void WorkerPool::monitor() noexcept {
 }
 
 // No thread reads and none has finished anything since the last look: all of them wait. True: look
-// again soon. `requests`: how many they have finished since then.
-bool WorkerPool::look_at_readers(std::uint64_t& requests) noexcept {
+// again soon.
+bool WorkerPool::look_at_readers() noexcept {
+  bool moved = false;
   for (std::size_t i = 0; i < count(); ++i) {
     Worker& worker = *workers_[i];
     if (worker.role() != Role::reader) continue;
     const std::uint64_t served = worker.served();
-    requests += served - worker.served_at_last_look;
+    moved = moved || served != worker.served_at_last_look;
     worker.served_at_last_look = served;
   }
-  const bool moved = requests != 0;
   const bool missing = reader_missing();
   if (missing && !moved) ensure_reader();
   return moved || missing;
 }
 
 // The same for each CPU with a queue of its own.
-bool WorkerPool::look_at_bound(double idle_cpus) noexcept {
-  const auto now = steady_clock::now();
+bool WorkerPool::look_at_bound() noexcept {
   bool busy = false;
   for (std::size_t first = 0; first < count(); ++first) {
     const int cpu = workers_[first]->cpu();
@@ -426,12 +429,11 @@ bool WorkerPool::look_at_bound(double idle_cpus) noexcept {
       stands = i >= first;
       if (!stands) break;
       const std::uint64_t served = worker.served();
-      const std::uint64_t moved = served - worker.served_at_last_look;
+      const bool moved = served != worker.served_at_last_look;
       worker.served_at_last_look = served;
       const bool serving = worker.state() == Worker::State::serving;
-      const bool soon = worker.giving_way->look(moved, idle_cpus, now);
-      busy = busy || moved != 0 || serving || soon;
-      stuck = stuck && serving && moved == 0;
+      busy = busy || moved || serving;
+      stuck = stuck && serving && !moved;
     }
     if (!stands || !stuck) continue;
     if (auto added = add_worker(Role::bound, cpu); !added && g_thread_log.allow()) {
@@ -447,6 +449,36 @@ void WorkerPool::poke() noexcept {
     poked_ = true;
   }
   monitor_wake_.notify_one();
+}
+
+// ---- who runs when -----------------------------------------------------------------------------
+
+// A thread of its own: see GivingWay for what it must not wait for.
+void WorkerPool::schedule() noexcept {
+  block_signals();
+  IdleCpus idle;
+  for (;;) {
+    const auto now = steady_clock::now();
+    const double idle_cpus = idle.look(now);
+    std::uint64_t read = 0;
+    bool soon = false;
+    for (std::size_t i = 0; i < count(); ++i) {
+      Worker& worker = *workers_[i];
+      const std::uint64_t served = worker.served();
+      const std::uint64_t requests = served - std::exchange(worker.served_when_scheduled, served);
+      if (worker.giving_way) soon = worker.giving_way->look(requests, idle_cpus, now) || soon;
+      if (worker.role() == Role::reader) read += requests;
+      soon = soon || requests != 0;
+    }
+    if (!bound_) soon = readers_giving_way_.look(read, idle_cpus, now) || soon;
+
+    MutexLock lock(schedule_mutex_);
+    const auto until = now + (soon ? kBusyTick : kIdleTick);
+    while (!schedule_ended_ && steady_clock::now() < until) {
+      (void)schedule_changed_.wait_until(schedule_mutex_, until);
+    }
+    if (schedule_ended_) return;
+  }
 }
 
 // ---- interrupts --------------------------------------------------------------------------------

@@ -97,8 +97,9 @@ class WorkerPool {
   void run_helper(Worker& worker) noexcept;
   void park(Worker& worker) noexcept;
   void monitor() noexcept;
-  bool look_at_readers(std::uint64_t& requests) noexcept;
-  bool look_at_bound(double idle_cpus) noexcept;
+  bool look_at_readers() noexcept;
+  bool look_at_bound() noexcept;
+  void schedule() noexcept;
   bool reader_missing() const noexcept;
   bool superfluous(const Worker& worker) const noexcept;
   bool mark_interrupted(std::uint64_t unique) noexcept;
@@ -148,6 +149,11 @@ class WorkerPool {
   bool serving_ PFS_GUARDED_BY(mutex_) = false;  // the start is over
   const char* unfit_for_ PFS_GUARDED_BY(mutex_) = "";
   std::thread monitor_;
+
+  mutable Mutex schedule_mutex_;  // of the scheduler and of who ends it
+  ConditionVariable schedule_changed_;
+  bool schedule_ended_ PFS_GUARDED_BY(schedule_mutex_) = false;
+  std::thread scheduler_;
 };
 
 }  // namespace passthroughfs
