@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <cstdio>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -52,6 +53,12 @@ std::string_view read_about(const UniqueFd& fd, std::array<char, 512>& buffer) n
   return {buffer.data(), static_cast<std::size_t>(std::max<ssize_t>(got, 0))};
 }
 
+// Of /proc/self/task/*/stat: the state follows the name, which may hold anything.
+bool says_runnable(std::string_view text) noexcept {
+  const std::size_t name_end = text.rfind(')');
+  return name_end != std::string_view::npos && text.substr(name_end).starts_with(") R");
+}
+
 std::uint64_t take_number(std::string_view& text) noexcept {
   text.remove_prefix(std::min(text.find_first_not_of(' '), text.size()));
   std::uint64_t number = 0;
@@ -61,6 +68,14 @@ std::uint64_t take_number(std::string_view& text) noexcept {
 }
 
 }  // namespace
+
+bool is_runnable(pid_t tid) noexcept {
+  std::array<char, 64> path{};
+  (void)std::snprintf(path.data(), path.size(), "/proc/self/task/%d/stat", tid);
+  const UniqueFd stat(::open(path.data(), O_RDONLY | O_CLOEXEC));
+  std::array<char, 512> buffer{};
+  return !stat.valid() || says_runnable(read_about(stat, buffer));
+}
 
 IdleCpus::IdleCpus() noexcept
     : stat_(::open("/proc/stat", O_RDONLY | O_CLOEXEC)),
@@ -128,10 +143,7 @@ bool GivingWay::had_to_wait(Thread& thread) noexcept {
   thread.delay = delay;
   thread.slices = slices;
   if (waited || ran) return waited;
-  // Its state follows the name, which may hold anything.
-  text = read_about(thread.stat, buffer);
-  const std::size_t name_end = text.rfind(')');
-  return name_end != std::string_view::npos && text.substr(name_end).starts_with(") R");
+  return says_runnable(read_about(thread.stat, buffer));
 }
 
 bool GivingWay::look(std::uint64_t requests, double idle_cpus, Clock::time_point now) noexcept {

@@ -16,6 +16,10 @@
 
 namespace passthroughfs {
 
+// Whether a thread of this process could run: it does, or waits for a CPU, and for nothing else.
+// True as well where the kernel does not tell. Allocates nothing.
+[[nodiscard]] bool is_runnable(pid_t tid) noexcept;
+
 // How many CPUs had nothing to do, in the mean of the last tenth of a second that was looked at.
 // For one thread.
 class IdleCpus {

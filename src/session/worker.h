@@ -2,6 +2,7 @@
 #pragma once
 
 #include <sys/types.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <memory>
@@ -58,6 +59,13 @@ class alignas(64) Worker final : public ServingThread, public wire::AnswerObserv
   [[nodiscard]] std::uint64_t served() const noexcept {
     return served_.load(std::memory_order_relaxed);
   }
+  // Serves, and waits in a call: not for a CPU, which another thread would not get sooner.
+  [[nodiscard]] bool stuck() const noexcept {
+    const State now = state();
+    return now == State::blocked || (now == State::serving && !is_runnable(tid_.load()));
+  }
+  // Called by its thread.
+  void begin_thread() noexcept { tid_.store(::gettid()); }
   [[nodiscard]] Role role() const noexcept { return role_; }
   [[nodiscard]] Queue& queue() noexcept { return *queue_; }
   // Where it is pinned; -1: nowhere.
@@ -76,6 +84,7 @@ class alignas(64) Worker final : public ServingThread, public wire::AnswerObserv
   const std::unique_ptr<Queue> queue_;
   const int cpu_;
   std::atomic<State> state_{State::parked};
+  std::atomic<pid_t> tid_{0};
   std::atomic<std::uint64_t> current_{0};      // unique of the request being served
   pid_t client_ = 0;                           // who sent it; this thread's
   std::atomic<std::uint64_t> interrupted_{1};  // uniques are even, so 1 matches none

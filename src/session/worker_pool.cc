@@ -239,6 +239,7 @@ Result<void> WorkerPool::wait_until_fit() {
 }
 
 void WorkerPool::run(Worker& worker) noexcept {
+  worker.begin_thread();
   if (worker.cpu() >= 0) pin_to(worker.cpu());
   if (!become_fit(worker)) {
     worker.set_state(Worker::State::parked);
@@ -352,6 +353,15 @@ bool WorkerPool::reader_missing() const noexcept {
   return true;
 }
 
+bool WorkerPool::all_readers_stuck() const noexcept {
+  for (std::size_t i = 0; i < count(); ++i) {
+    const Worker& worker = *workers_[i];
+    if (worker.role() != Role::reader || worker.state() == Worker::State::parked) continue;
+    if (!worker.stuck()) return false;
+  }
+  return true;
+}
+
 bool WorkerPool::superfluous(const Worker& worker) const noexcept {
   unsigned others = 0;
   for (std::size_t i = 0; i < count(); ++i) {
@@ -410,7 +420,7 @@ bool WorkerPool::look_at_readers() noexcept {
     worker.served_at_last_look = served;
   }
   const bool missing = reader_missing();
-  if (missing && !moved) ensure_reader();
+  if (missing && !moved && all_readers_stuck()) ensure_reader();
   return moved || missing;
 }
 
@@ -433,7 +443,7 @@ bool WorkerPool::look_at_bound() noexcept {
       worker.served_at_last_look = served;
       const bool serving = worker.state() == Worker::State::serving;
       busy = busy || moved || serving;
-      stuck = stuck && serving && !moved;
+      stuck = stuck && !moved && worker.stuck();
     }
     if (!stands || !stuck) continue;
     if (auto added = add_worker(Role::bound, cpu); !added && g_thread_log.allow()) {

@@ -101,6 +101,7 @@ class WorkerPool {
   bool look_at_bound() noexcept;
   void schedule() noexcept;
   bool reader_missing() const noexcept;
+  bool all_readers_stuck() const noexcept;
   bool superfluous(const Worker& worker) const noexcept;
   bool mark_interrupted(std::uint64_t unique) noexcept;
   void ended(Errno how) noexcept;

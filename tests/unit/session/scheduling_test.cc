@@ -136,6 +136,25 @@ TEST(GivingWay, LeavesThreadsAloneWhenItCannotTakeThemBack) {
   EXPECT_EQ(::sched_getscheduler(0), SCHED_OTHER);
 }
 
+TEST(Scheduling, AThreadThatWaitsIsNotRunnable) {
+  EXPECT_TRUE(is_runnable(::gettid()));
+  std::atomic<int> stage{0};
+  std::atomic<pid_t> tid{0};
+  std::thread thread([&] {
+    tid = ::gettid();
+    stage = 1;
+    stage.notify_all();
+    stage.wait(1);
+  });
+  stage.wait(0);
+  const auto deadline = Clock::now() + seconds(20);
+  while (is_runnable(tid) && Clock::now() < deadline) std::this_thread::yield();
+  EXPECT_FALSE(is_runnable(tid));
+  stage = 2;
+  stage.notify_all();
+  thread.join();
+}
+
 TEST(IdleCpus, AreNoMoreThanThereAre) {
   IdleCpus idle;
   (void)idle.look(Clock::now());

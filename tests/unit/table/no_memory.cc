@@ -21,5 +21,10 @@ void* operator new(std::size_t size) {
   if (void* memory = t_none ? nullptr : std::malloc(size); memory != nullptr) return memory;
   throw std::bad_alloc();
 }
+// Of its own: not every library makes it of the one above.
+void* operator new(std::size_t size, const std::nothrow_t& /*tag*/) noexcept {
+  return t_none ? nullptr : std::malloc(size);
+}
 void operator delete(void* memory) noexcept { std::free(memory); }
 void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
+void operator delete(void* memory, const std::nothrow_t& /*tag*/) noexcept { std::free(memory); }
