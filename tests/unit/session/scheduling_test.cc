@@ -23,59 +23,59 @@ constexpr milliseconds kTick{10};
 class ReaderSchedulingTest : public ::testing::Test {
  protected:
   void ticks(int count, std::uint64_t requests, bool waited = false) {
-    for (int i = 0; i < count; ++i) (void)scheduling.decide(requests, waited, now += kTick);
+    for (int i = 0; i < count; ++i) (void)scheduling_.decide(requests, waited, now_ += kTick);
   }
   void pass(Clock::duration time, std::uint64_t requests) {
-    for (const Clock::time_point end = now + time; now < end;) ticks(1, requests);
+    for (const Clock::time_point end = now_ + time; now_ < end;) ticks(1, requests);
   }
-  ReaderScheduling scheduling{true};
-  Clock::time_point now{seconds(1000)};
+  ReaderScheduling scheduling_{true};
+  Clock::time_point now_{seconds(1000)};
 };
 
 TEST_F(ReaderSchedulingTest, GivesWayOnlyWhileRequestsComeThick) {
   ticks(100, 3);
-  EXPECT_FALSE(scheduling.idle_class());
+  EXPECT_FALSE(scheduling_.idle_class());
   ticks(10, kMany);
-  EXPECT_TRUE(scheduling.idle_class());
+  EXPECT_TRUE(scheduling_.idle_class());
   ticks(1, 3);
-  EXPECT_FALSE(scheduling.idle_class()) << "the next look may be a long tick away";
+  EXPECT_FALSE(scheduling_.idle_class()) << "the next look may be a long tick away";
 }
 
 TEST_F(ReaderSchedulingTest, IsLookedAtInShortTicksAsLongAsItGivesWay) {
   ticks(10, kMany);
-  ASSERT_TRUE(scheduling.idle_class());
-  EXPECT_TRUE(scheduling.decide(kMany, false, now += kTick));
-  EXPECT_TRUE(scheduling.decide(0, true, now += kTick));
-  EXPECT_FALSE(scheduling.decide(0, false, now += kTick));
+  ASSERT_TRUE(scheduling_.idle_class());
+  EXPECT_TRUE(scheduling_.decide(kMany, false, now_ += kTick));
+  EXPECT_TRUE(scheduling_.decide(0, true, now_ += kTick));
+  EXPECT_FALSE(scheduling_.decide(0, false, now_ += kTick));
 }
 
 TEST_F(ReaderSchedulingTest, GoesBackWithinATickOfHavingHadToWait) {
   ticks(10, kMany);
-  ASSERT_TRUE(scheduling.idle_class());
+  ASSERT_TRUE(scheduling_.idle_class());
   ticks(1, 0, true);
-  EXPECT_FALSE(scheduling.idle_class());
+  EXPECT_FALSE(scheduling_.idle_class());
   ticks(10, kMany);
-  EXPECT_FALSE(scheduling.idle_class()) << "not at once again";
+  EXPECT_FALSE(scheduling_.idle_class()) << "not at once again";
 }
 
 TEST_F(ReaderSchedulingTest, TriesLessOftenTheMoreOftenItHadToWait) {
   Clock::duration last{};
   for (int i = 0; i < 12; ++i) {
-    const Clock::time_point before = now;
-    while (!scheduling.idle_class()) ticks(1, kMany);
-    EXPECT_GE(now - before, last - 5 * kTick);
-    last = now - before;
+    const Clock::time_point before = now_;
+    while (!scheduling_.idle_class()) ticks(1, kMany);
+    EXPECT_GE(now_ - before, last - 5 * kTick);
+    last = now_ - before;
     ticks(1, kMany, true);
   }
   EXPECT_GE(last, seconds(15));
   EXPECT_LE(last, seconds(17));
   // The other programs have ended.
-  while (!scheduling.idle_class()) ticks(1, kMany);
+  while (!scheduling_.idle_class()) ticks(1, kMany);
   pass(seconds(3), kMany);
   ticks(1, kMany, true);
-  const Clock::time_point before = now;
-  while (!scheduling.idle_class()) ticks(1, kMany);
-  EXPECT_LE(now - before, seconds(1));
+  const Clock::time_point before = now_;
+  while (!scheduling_.idle_class()) ticks(1, kMany);
+  EXPECT_LE(now_ - before, seconds(1));
 }
 
 TEST_F(ReaderSchedulingTest, ChangesTheClassOfThreads) {
@@ -83,7 +83,7 @@ TEST_F(ReaderSchedulingTest, ChangesTheClassOfThreads) {
   std::atomic<int> stage{0};
   std::atomic<pid_t> tid{0};
   std::thread reader([&] {
-    scheduling.add_this_thread();
+    scheduling_.add_this_thread();
     tid = static_cast<pid_t>(::syscall(SYS_gettid));
     stage = 1;
     stage.notify_all();
@@ -93,10 +93,10 @@ TEST_F(ReaderSchedulingTest, ChangesTheClassOfThreads) {
   // The ticks pass in no time, so as long as the thread has not gone to sleep it seems to wait.
   const auto deadline = Clock::now() + seconds(20);
   while (::sched_getscheduler(tid) != SCHED_IDLE && Clock::now() < deadline) {
-    (void)scheduling.look(kMany, now += kTick);
+    (void)scheduling_.look(kMany, now_ += kTick);
   }
   EXPECT_EQ(::sched_getscheduler(tid), SCHED_IDLE);
-  (void)scheduling.look(0, now += kTick);
+  (void)scheduling_.look(0, now_ += kTick);
   EXPECT_EQ(::sched_getscheduler(tid), SCHED_OTHER);
   stage = 2;
   stage.notify_all();
