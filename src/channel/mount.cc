@@ -24,7 +24,7 @@ namespace {
 constexpr const char* kDevice = "/dev/fuse";
 constexpr const char* kHelper = "fusermount3";
 constexpr const char* kSocketVariable = "_FUSE_COMMFD";
-constexpr std::size_t kMostOutput = 64U * 1024;  // that we keep of what the helper says
+constexpr std::size_t kMostOutput = std::size_t{64} * 1024;  // that we keep of what the helper says
 
 std::string text_of_errno(Errno error) { return std::strerror(error.value()); }
 

@@ -126,7 +126,7 @@ Result<void> Ring::submit_and_wait() {
 bool Ring::take(Completion& out) noexcept {
   io_uring_cqe* cqe = nullptr;
   if (::io_uring_peek_cqe(&ring_, &cqe) != 0 || cqe == nullptr) return false;
-  out = {reinterpret_cast<Seat*>(static_cast<std::uintptr_t>(cqe->user_data)), cqe->res};
+  out = {static_cast<Seat*>(::io_uring_cqe_get_data(cqe)), cqe->res};
   ::io_uring_cqe_seen(&ring_, cqe);
   return true;
 }

@@ -166,7 +166,7 @@ std::string find_in_path(const char* program) {
   const char* path = std::getenv("PATH");  // NOLINT(concurrency-mt-unsafe)
   std::istringstream directories(path == nullptr ? "/usr/bin:/bin" : path);
   for (std::string directory; std::getline(directories, directory, ':');) {
-    const std::string file = (directory.empty() ? "." : directory) + "/" + program;
+    std::string file = (directory.empty() ? "." : directory) + "/" + program;
     if (access(file.c_str(), X_OK) == 0) return file;
   }
   return {};

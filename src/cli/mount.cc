@@ -43,8 +43,8 @@ std::string command_hint(const MountArguments& arguments) {
 
 }  // namespace
 
-int run_mount(Arguments words) {
-  auto parsed = parse_mount_arguments(words);
+int run_mount(Arguments arguments) {
+  auto parsed = parse_mount_arguments(arguments);
   if (!parsed) {
     report(parsed.error().message);
     return kExitUsage;

@@ -48,7 +48,7 @@ std::string operations_table(const Statistics& stats, double seconds) {
   std::stable_sort(sorted.begin(), sorted.end(),
                    [](const auto& a, const auto& b) { return a.count > b.count; });
   for (const OperationStatistics& operation : sorted) {
-    const double count = static_cast<double>(operation.count);
+    const auto count = static_cast<double>(operation.count);
     const double mean = count > 0 ? static_cast<double>(operation.total_ns) / count : 0;
     table.add(
         {operation.name,

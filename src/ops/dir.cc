@@ -62,7 +62,7 @@ struct Directory {
   OpenFile file;
   std::unique_ptr<DirStream> own;  // stateless only
 
-  DirStream& stream() { return own ? *own : file.handle().stream(); }
+  [[nodiscard]] DirStream& stream() const { return own ? *own : file.handle().stream(); }
 };
 
 Result<Directory> directory_of(OpContext& context, std::uint64_t fh) {

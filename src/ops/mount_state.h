@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <utility>
 
 #include "ops/backing.h"
 #include "ops/file_times.h"
@@ -39,8 +40,8 @@ struct Validity {
 // What all operations of one mount share. Constant while serving, but for the tables, which are
 // thread-safe.
 struct MountState {
-  MountState(const MountConfig& config_, SourceTree source_, std::uint64_t descriptor_limit)
-      : config(config_), source(std::move(source_)), budget(descriptor_limit) {}
+  MountState(MountConfig config_, SourceTree source_, std::uint64_t descriptor_limit)
+      : config(std::move(config_)), source(std::move(source_)), budget(descriptor_limit) {}
 
   const MountConfig config;
   SourceTree source;

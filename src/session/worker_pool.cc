@@ -197,7 +197,7 @@ Result<void> WorkerPool::add_worker(Role role, int cpu) {
 // ---- the threads -------------------------------------------------------------------------------
 
 // What a thread needs of its own before its first request. `what` names what it did not get.
-Result<void> WorkerPool::make_fit(const char*& what) noexcept {
+Result<void> WorkerPool::make_fit(const char*& what) const noexcept {
   block_signals();
   what = "a umask of its own";
   TRY(own_umask());

@@ -89,7 +89,7 @@ class WorkerPool {
   Result<void> start_readers();
   Result<void> add_worker(Role role, int cpu);
   Result<void> wait_until_fit();
-  Result<void> make_fit(const char*& what) noexcept;
+  Result<void> make_fit(const char*& what) const noexcept;
   bool become_fit(Worker& worker) noexcept;
   void run(Worker& worker) noexcept;
   bool attach(Worker& worker) noexcept;

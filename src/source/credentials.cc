@@ -103,7 +103,7 @@ void for_each_number(std::string_view line, Visit&& visit) {
 
 // Of real, effective, saved and file system id the last.
 std::uint32_t file_system_id(std::string_view line) {
-  std::uint32_t last = static_cast<std::uint32_t>(-1);
+  auto last = static_cast<std::uint32_t>(-1);
   for_each_number(line, [&](std::uint32_t number) { last = number; });
   return last;
 }
@@ -252,7 +252,7 @@ ActingAs::~ActingAs() {
   if (groups_) (void)::syscall(SYS_setgroups, 0, nullptr);
 }
 
-WithoutFsetid::WithoutFsetid(bool active) noexcept : active_(false) {
+WithoutFsetid::WithoutFsetid(bool active) noexcept {
   if (!active || t_fsetid == Fsetid::absent) return;
   Capabilities caps;
   if (!caps.read()) return;

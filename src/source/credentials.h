@@ -105,7 +105,7 @@ class WithoutFsetid {
   [[nodiscard]] bool active() const noexcept { return active_; }
 
  private:
-  bool active_;
+  bool active_ = false;
 };
 
 // Capability bits that as_caller may add.

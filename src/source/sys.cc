@@ -71,7 +71,7 @@ Result<void> remove_xattr(BorrowedFd fd, const char* name) noexcept {
   return check_void(::removexattr(ProcFdPath(fd).c_str(), name));
 }
 
-ProcFdPath::ProcFdPath(BorrowedFd fd) noexcept : text_{} {
+ProcFdPath::ProcFdPath(BorrowedFd fd) noexcept {
   constexpr char kPrefix[] = "/proc/self/fd/";
   std::memcpy(text_.data(), kPrefix, sizeof kPrefix - 1);
   (void)std::to_chars(text_.data() + sizeof kPrefix - 1, text_.data() + text_.size() - 1, fd.get());

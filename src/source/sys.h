@@ -41,7 +41,7 @@ class ProcFdPath {
   [[nodiscard]] const char* c_str() const noexcept { return text_.data(); }
 
  private:
-  std::array<char, 32> text_;
+  std::array<char, 32> text_{};
 };
 
 // A raw directory entry as getdents64 gives it.

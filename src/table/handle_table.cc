@@ -47,8 +47,9 @@ Result<std::unique_ptr<HandleTable>> HandleTable::create(InodeTable& inodes,
                                                          std::uint32_t capacity) {
   Region region =
       TRY(Region::create("passthroughfs-handles", std::size_t{capacity} * sizeof(Handle)));
-  Region streams =
-      TRY(Region::create("passthroughfs-streams", std::size_t{capacity} * sizeof(DirStream*)));
+  // NOLINTNEXTLINE(bugprone-sizeof-expression): pointers are what it holds
+  const std::size_t streams_size = std::size_t{capacity} * sizeof(DirStream*);
+  Region streams = TRY(Region::create("passthroughfs-streams", streams_size));
   return std::unique_ptr<HandleTable>(
       new HandleTable(inodes, std::move(region), std::move(streams)));
 }

@@ -73,7 +73,7 @@ InodeTable::InodeTable(SourceTree& source, FdBudget& budget, Region region, Regi
 
 InodeTable::~InodeTable() {
   const std::uint32_t end = slots_.high_water();
-  for (std::uint32_t slot = static_cast<std::uint32_t>(kRoot); slot < end; ++slot) {
+  for (auto slot = static_cast<std::uint32_t>(kRoot); slot < end; ++slot) {
     Inode& inode = slots_.at(slot);
     // A free slot's descriptor is -1 too, so this closes exactly what is still held.
     if (inode.key.ino == 0 || inode.fd.load() < 0) continue;

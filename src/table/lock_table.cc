@@ -242,6 +242,8 @@ void LockTable::set_or_wait(const LockClaim& claim, HandleRef handle, const Sour
         waiting_.fetch_add(1, std::memory_order_relaxed);
       }
     }
+    // A reply that was parked, and so moved from, is no longer pending.
+    // NOLINTNEXTLINE(bugprone-use-after-move,clang-analyzer-cplusplus.Move)
     if (reply.pending()) answers.push_back({std::move(reply), error});
     // Any other claim that waits has changed nothing.
     if (!parked || converts) retry(node, Whom::affected, &claim, answers);

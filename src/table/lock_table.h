@@ -62,9 +62,9 @@ class LockTable {
   bool interrupt(std::uint64_t unique);
 
   // FLUSH: the owner has closed a descriptor of the file and loses its POSIX locks.
-  void drop_owner(NodeId node, std::uint64_t owner);
+  void drop_owner(NodeId id, std::uint64_t owner);
   // RELEASE: locks that were taken through this handle end with it.
-  void drop_handle(NodeId node, std::uint64_t fh);
+  void drop_handle(NodeId id, std::uint64_t fh);
 
   // Tries every parked claim again. Called every few milliseconds while waiting() is not 0.
   void poll();

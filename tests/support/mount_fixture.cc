@@ -127,7 +127,7 @@ std::string program_path() {
   return path != nullptr ? path : PFS_PROGRAM;
 }
 
-Mount::Mount(MountSettings settings)
+Mount::Mount(const MountSettings& settings)
     : tree_(settings.medium), broken_on_purpose_(settings.broken_on_purpose) {
   source_ = settings.source.empty() ? tree_.make_dir("source") : settings.source;
   mnt_ = tree_.make_dir("mnt");
@@ -153,7 +153,7 @@ Mount::~Mount() {
 bool Mount::start(const MountSettings& settings) {
   options_ = settings.options;
   if (settings.allow_other && geteuid() == 0) {
-    options_.push_back("allow_other");
+    options_.emplace_back("allow_other");
   }
   const char* extra = std::getenv("PFS_TEST_OPTIONS");
   for (const std::string& option : split(extra != nullptr ? extra : "", ',')) {
@@ -165,7 +165,7 @@ bool Mount::start(const MountSettings& settings) {
   }
   if (std::none_of(options_.begin(), options_.end(),
                    [](const std::string& own) { return option_name(own) == "transport"; })) {
-    options_.push_back("transport=dev");
+    options_.emplace_back("transport=dev");
   }
   if (has_option("transport=uring")) {
     const std::string why = enable_fuse_over_uring();

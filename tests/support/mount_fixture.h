@@ -55,7 +55,7 @@ class Mount {
  public:
   // Returns when the daemon says that it serves the mount; otherwise the test has failed and ok()
   // is false.
-  explicit Mount(MountSettings settings = {});
+  explicit Mount(const MountSettings& settings = {});
   // stop(), and the tree is removed.
   ~Mount();
   Mount(const Mount&) = delete;

@@ -135,9 +135,9 @@ void traced(const Identity* who, Trace& trace, const std::function<void(Trace&)>
 
 }  // namespace
 
-Child::Child(std::function<void()> body) { pid_ = start(&report_, nullptr, body); }
+Child::Child(const std::function<void()>& body) { pid_ = start(&report_, nullptr, body); }
 
-Child::Child(const Identity& who, std::function<void()> body) {
+Child::Child(const Identity& who, const std::function<void()>& body) {
   pid_ = start(&report_, &who, body);
 }
 
@@ -156,7 +156,7 @@ bool Child::sleeps_in(long number) const {
 
 void Child::signal(int number) const { ::kill(pid_, number); }
 
-bool Child::wait(int* status) {
+bool Child::wait(int* status) const {
   return wait_until([&] { return waitpid(pid_, status, WNOHANG) == pid_; });
 }
 
@@ -193,9 +193,9 @@ void Child::kill() {
   pid_ = -1;
 }
 
-void run_as(const Identity& who, std::function<void()> body) { Child(who, std::move(body)).join(); }
+void run_as(const Identity& who, const std::function<void()>& body) { Child(who, body).join(); }
 
-void in_child(std::function<void()> body) { Child(std::move(body)).join(); }
+void in_child(const std::function<void()>& body) { Child(body).join(); }
 
 void run_as(const Identity& who, Trace& trace, const std::function<void(Trace&)>& body) {
   traced(&who, trace, body);

@@ -30,9 +30,9 @@ inline const Identity kBob{50002, 50002, {}};
 class Child {
  public:
   // Runs with all rights of the test.
-  explicit Child(std::function<void()> body);
+  explicit Child(const std::function<void()>& body);
   // Runs as that user: groups, gid and uid set for good, no capability left unless uid is 0.
-  Child(const Identity& who, std::function<void()> body);
+  Child(const Identity& who, const std::function<void()>& body);
   // Kills the child if it was not joined.
   ~Child();
   Child(const Child&) = delete;
@@ -52,15 +52,15 @@ class Child {
   void signal(int number) const;
 
  private:
-  bool wait(int* status);
+  bool wait(int* status) const;
 
   pid_t pid_ = -1;
   int report_ = -1;
 };
 
 // Fork, run, join.
-void run_as(const Identity& who, std::function<void()> body);
-void in_child(std::function<void()> body);
+void run_as(const Identity& who, const std::function<void()>& body);
+void in_child(const std::function<void()>& body);
 
 // The same for code that keeps a trace: its lines are added to `trace`.
 void run_as(const Identity& who, Trace& trace, const std::function<void(Trace&)>& body);

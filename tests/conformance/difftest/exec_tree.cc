@@ -19,7 +19,7 @@ Result exec_mkdir(Agent& agent, const Op& op) {
   const auto mode = static_cast<mode_t>(op.a);
   const bool unmasked = agent.fault == Fault::kUmask;
   const mode_t mask = unmasked ? umask(0) : 0;
-  const Result result = outcome(mkdirat(agent.at(op.dir), op.path.c_str(), mode));
+  Result result = outcome(mkdirat(agent.at(op.dir), op.path.c_str(), mode));
   if (unmasked) umask(mask);
   return result;
 }

@@ -121,7 +121,7 @@ Result exec_setxattr(Agent& agent, const Op& op) {
   const int flags = static_cast<int>(op.c);
   if (agent.fault == Fault::kLostXattr && value.size() > 64) return {};
   const bool by_fd = op.kind == Kind::kFsetxattr;
-  const Result result =
+  Result result =
       outcome(by_fd ? fsetxattr(agent.fd(op.fd), name, value.data(), value.size(), flags)
                     : (op.d != 0 ? lsetxattr : setxattr)(op.path.c_str(), name, value.data(),
                                                          value.size(), flags));

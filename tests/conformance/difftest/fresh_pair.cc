@@ -12,6 +12,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace passthroughfs::difftest {
@@ -65,8 +66,8 @@ void remove_below(const std::string& path) {
 
 }  // namespace
 
-FreshPair::FreshPair(const std::string& left, const std::string& right, bool in_place)
-    : left_(left), right_(right), in_place_(in_place) {
+FreshPair::FreshPair(std::string left, std::string right, bool in_place)
+    : left_(std::move(left)), right_(std::move(right)), in_place_(in_place) {
   if (!in_place) {
     static int counter = 0;
     const std::string name = "/run" + std::to_string(getpid()) + "." + std::to_string(counter++);

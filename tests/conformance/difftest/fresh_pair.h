@@ -12,7 +12,7 @@ namespace passthroughfs::difftest {
 // their contents are removed. Ends the program when it cannot.
 class FreshPair {
  public:
-  FreshPair(const std::string& left, const std::string& right, bool in_place);
+  FreshPair(std::string left, std::string right, bool in_place);
   ~FreshPair();
   FreshPair(const FreshPair&) = delete;
   FreshPair& operator=(const FreshPair&) = delete;

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <array>
+#include <cassert>
 #include <cstddef>
 #include <cstdint>
 #include <initializer_list>
@@ -26,7 +27,10 @@ class Random {
 
   std::uint64_t next() { return mix(state_++); }
   // 0 .. bound-1. `bound` is not 0.
-  std::uint64_t below(std::uint64_t bound) { return next() % bound; }
+  std::uint64_t below(std::uint64_t bound) {
+    assert(bound != 0);
+    return next() % bound;
+  }
   bool percent(unsigned share) { return below(100) < share; }
   // One in `n`.
   bool one_in(std::uint64_t n) { return below(n) == 0; }

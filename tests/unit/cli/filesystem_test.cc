@@ -200,7 +200,8 @@ TEST_F(FilesystemTest, LeavesTheProcessAsItIs) {
     // The mount serves with its own umask: the client's is what counts.
     test::in_child([&] {
       umask(022);
-      const int fd = creat((mountpoint_ + "/file").c_str(), 0666);
+      const int fd =
+          open((mountpoint_ + "/file").c_str(), O_CREAT | O_WRONLY | O_TRUNC | O_CLOEXEC, 0666);
       ASSERT_GE(fd, 0);
       struct stat st {};
       ASSERT_EQ(fstat(fd, &st), 0);
@@ -320,7 +321,8 @@ TEST_P(EmbeddedRightsTest, WhatIsMadeBelongsToItsMaker) {
   Filesystem filesystem(source_, mountpoint_);
   ASSERT_NO_FATAL_FAILURE(mount(filesystem));
   test::run_as(kAlice, [&] {
-    const int fd = creat((mountpoint_ + "/file").c_str(), 0644);
+    const int fd =
+        open((mountpoint_ + "/file").c_str(), O_CREAT | O_WRONLY | O_TRUNC | O_CLOEXEC, 0644);
     ASSERT_GE(fd, 0);
     close(fd);
     ASSERT_EQ(mkdir((mountpoint_ + "/dir").c_str(), 0755), 0);

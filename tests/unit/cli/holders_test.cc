@@ -37,8 +37,9 @@ std::string how_a_child_holds(const char* path, const std::function<void()>& tak
 }
 
 TEST(Holders, AreFoundByAnOpenFile) {
-  EXPECT_EQ(how_a_child_holds("/proc", [] { ASSERT_GE(open("/proc/uptime", O_RDONLY), 0); }),
-            "open file");
+  EXPECT_EQ(
+      how_a_child_holds("/proc", [] { ASSERT_GE(open("/proc/uptime", O_RDONLY | O_CLOEXEC), 0); }),
+      "open file");
 }
 
 TEST(Holders, AreFoundByTheirWorkingDirectory) {
@@ -46,15 +47,15 @@ TEST(Holders, AreFoundByTheirWorkingDirectory) {
 }
 
 TEST(Holders, AreFoundByAMapping) {
-  EXPECT_EQ(how_a_child_holds("/dev/shm",
-                              [] {
-                                const int fd = open("/dev/shm", O_TMPFILE | O_RDWR, 0600);
-                                ASSERT_GE(fd, 0);
-                                ASSERT_NE(mmap(nullptr, 4096, PROT_READ, MAP_SHARED, fd, 0),
-                                          MAP_FAILED);
-                                close(fd);
-                              }),
-            "mapped file");
+  EXPECT_EQ(
+      how_a_child_holds("/dev/shm",
+                        [] {
+                          const int fd = open("/dev/shm", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+                          ASSERT_GE(fd, 0);
+                          ASSERT_NE(mmap(nullptr, 4096, PROT_READ, MAP_SHARED, fd, 0), MAP_FAILED);
+                          close(fd);
+                        }),
+      "mapped file");
 }
 
 TEST(Holders, DoNotIncludeTheAskingProcess) {

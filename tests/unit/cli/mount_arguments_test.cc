@@ -112,9 +112,9 @@ TEST(MountArguments, TakeTheProgramsOwnOptions) {
 
 TEST(MountArguments, TakeWhatMountProgramsPass) {
   const auto parsed = parse({"s", "m", "-n", "-sv", "-t", "fuse.passthroughfs", "-o",
-                             "rw,defaults,auto,noauto,user,users,nouser,_netdev,nofail,async,dev,"
-                             "suid,exec,atime,relatime,default_permissions,x-systemd.automount,"
-                             "x-foo=bar,user=alice"});
+                             ("rw,defaults,auto,noauto,user,users,nouser,_netdev,nofail,async,dev,"
+                              "suid,exec,atime,relatime,default_permissions,x-systemd.automount,"
+                              "x-foo=bar,user=alice")});
   ASSERT_TRUE(parsed) << parsed.error().message;
   EXPECT_FALSE(parsed->config.read_only);
 }

@@ -26,7 +26,9 @@ class PreflightTest : public ::testing::Test {
     const auto checked = check(source, mountpoint);
     return checked ? 0 : checked.error().code;
   }
-  void make_file(const std::string& path) { ASSERT_GE(close(creat(path.c_str(), 0600)), 0); }
+  void make_file(const std::string& path) {
+    ASSERT_GE(close(open(path.c_str(), O_CREAT | O_WRONLY | O_TRUNC | O_CLOEXEC, 0600)), 0);
+  }
 
   test::TempTree tree_;
   MountConfig config_;

@@ -24,75 +24,75 @@ class GivingWayTest : public ::testing::Test {
  protected:
   void ticks(int count, std::uint64_t requests, bool waited = false) {
     for (int i = 0; i < count; ++i)
-      (void)scheduling.decide(requests, idle_cpus, waited, now += kTick);
+      (void)scheduling_.decide(requests, idle_cpus_, waited, now_ += kTick);
   }
-  double idle_cpus = 1;
+  double idle_cpus_ = 1;
   void pass(Clock::duration time, std::uint64_t requests) {
-    for (const Clock::time_point end = now + time; now < end;) ticks(1, requests);
+    for (const Clock::time_point end = now_ + time; now_ < end;) ticks(1, requests);
   }
-  GivingWay scheduling{true, Otherwise::normal};
-  Clock::time_point now{seconds(1000)};
+  GivingWay scheduling_{true, Otherwise::normal};
+  Clock::time_point now_{seconds(1000)};
 };
 
 TEST_F(GivingWayTest, GivesWayOnlyWhileRequestsComeThick) {
   ticks(100, 3);
-  EXPECT_FALSE(scheduling.idle_class());
+  EXPECT_FALSE(scheduling_.idle_class());
   ticks(10, kMany);
-  EXPECT_TRUE(scheduling.idle_class());
+  EXPECT_TRUE(scheduling_.idle_class());
   ticks(1, 3);
-  EXPECT_FALSE(scheduling.idle_class()) << "the next look may be a long tick away";
+  EXPECT_FALSE(scheduling_.idle_class()) << "the next look may be a long tick away";
 }
 
 TEST_F(GivingWayTest, GivesWayOnlyWhereAClientCouldBeSentAway) {
-  idle_cpus = 0.2;
+  idle_cpus_ = 0.2;
   ticks(100, kMany);
-  EXPECT_FALSE(scheduling.idle_class());
-  idle_cpus = 0.5;
+  EXPECT_FALSE(scheduling_.idle_class());
+  idle_cpus_ = 0.5;
   ticks(1, kMany);
-  EXPECT_TRUE(scheduling.idle_class());
-  idle_cpus = 0.2;
+  EXPECT_TRUE(scheduling_.idle_class());
+  idle_cpus_ = 0.2;
   ticks(1, kMany);
-  EXPECT_TRUE(scheduling.idle_class()) << "a little less changes nothing";
-  idle_cpus = 0;
+  EXPECT_TRUE(scheduling_.idle_class()) << "a little less changes nothing";
+  idle_cpus_ = 0;
   ticks(1, kMany);
-  EXPECT_FALSE(scheduling.idle_class());
+  EXPECT_FALSE(scheduling_.idle_class());
 }
 
 TEST_F(GivingWayTest, IsLookedAtInShortTicksAsLongAsItGivesWay) {
   ticks(10, kMany);
-  ASSERT_TRUE(scheduling.idle_class());
-  EXPECT_TRUE(scheduling.decide(kMany, 1, false, now += kTick));
-  EXPECT_TRUE(scheduling.decide(0, 1, true, now += kTick));
-  EXPECT_FALSE(scheduling.decide(0, 1, false, now += kTick));
+  ASSERT_TRUE(scheduling_.idle_class());
+  EXPECT_TRUE(scheduling_.decide(kMany, 1, false, now_ += kTick));
+  EXPECT_TRUE(scheduling_.decide(0, 1, true, now_ += kTick));
+  EXPECT_FALSE(scheduling_.decide(0, 1, false, now_ += kTick));
 }
 
 TEST_F(GivingWayTest, GoesBackWithinATickOfHavingHadToWait) {
   ticks(10, kMany);
-  ASSERT_TRUE(scheduling.idle_class());
+  ASSERT_TRUE(scheduling_.idle_class());
   ticks(1, 0, true);
-  EXPECT_FALSE(scheduling.idle_class());
+  EXPECT_FALSE(scheduling_.idle_class());
   ticks(10, kMany);
-  EXPECT_FALSE(scheduling.idle_class()) << "not at once again";
+  EXPECT_FALSE(scheduling_.idle_class()) << "not at once again";
 }
 
 TEST_F(GivingWayTest, TriesLessOftenTheMoreOftenItHadToWait) {
   Clock::duration last{};
   for (int i = 0; i < 12; ++i) {
-    const Clock::time_point before = now;
-    while (!scheduling.idle_class()) ticks(1, kMany);
-    EXPECT_GE(now - before, last - 5 * kTick);
-    last = now - before;
+    const Clock::time_point before = now_;
+    while (!scheduling_.idle_class()) ticks(1, kMany);
+    EXPECT_GE(now_ - before, last - 5 * kTick);
+    last = now_ - before;
     ticks(1, kMany, true);
   }
   EXPECT_GE(last, seconds(15));
   EXPECT_LE(last, seconds(17));
   // The other programs have ended.
-  while (!scheduling.idle_class()) ticks(1, kMany);
+  while (!scheduling_.idle_class()) ticks(1, kMany);
   pass(seconds(3), kMany);
   ticks(1, kMany, true);
-  const Clock::time_point before = now;
-  while (!scheduling.idle_class()) ticks(1, kMany);
-  EXPECT_LE(now - before, seconds(1));
+  const Clock::time_point before = now_;
+  while (!scheduling_.idle_class()) ticks(1, kMany);
+  EXPECT_LE(now_ - before, seconds(1));
 }
 
 class ClassesTest : public ::testing::TestWithParam<Otherwise> {};

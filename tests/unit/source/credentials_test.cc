@@ -2,152 +2,36 @@
 #include "source/credentials.h"
 
 #include <fcntl.h>
-#include <grp.h>
 #include <gtest/gtest.h>
 #include <linux/capability.h>
 #include <sched.h>
-#include <sys/fsuid.h>
-#include <sys/prctl.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <array>
 #include <atomic>
-#include <functional>
+#include <cerrno>
 #include <string>
 #include <thread>
 #include <utility>
 #include <vector>
 
 #include "base/fd.h"
-#include "support/mount_fixture.h"
+#include "credentials_fixture.h"
 #include "support/run_as.h"
 #include "support/temp_tree.h"
 
 namespace passthroughfs {
 namespace {
 
+using test::caller_of;
+using test::Client;
 using test::kAlice;
 using test::kBob;
-
-constexpr gid_t kGroup = 50100;
-constexpr gid_t kOther = 50101;
-
-// What the kernel says that this thread is.
-struct Now {
-  uid_t uid;
-  gid_t gid;
-  std::vector<gid_t> groups;
-  std::uint64_t effective;
-  friend bool operator==(const Now&, const Now&) = default;
-
-  static Now read() {
-    Now now;
-    now.uid = static_cast<uid_t>(::setfsuid(static_cast<uid_t>(-1)));
-    now.gid = static_cast<gid_t>(::setfsgid(static_cast<gid_t>(-1)));
-    now.groups.resize(64);
-    const int count = ::getgroups(64, now.groups.data());
-    now.groups.resize(count > 0 ? static_cast<std::size_t>(count) : 0);
-    __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
-    std::array<__user_cap_data_struct, 2> data{};
-    EXPECT_EQ(::syscall(SYS_capget, &header, data.data()), 0);
-    now.effective = data[0].effective | std::uint64_t{data[1].effective} << 32;
-    return now;
-  }
-  [[nodiscard]] bool has(unsigned capability) const { return (effective >> capability & 1) != 0; }
-};
-
-void set_capabilities(std::uint64_t effective, std::uint64_t permitted) {
-  __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
-  std::array<__user_cap_data_struct, 2> data{};
-  data[0] = {static_cast<std::uint32_t>(effective), static_cast<std::uint32_t>(permitted), 0};
-  data[1] = {static_cast<std::uint32_t>(effective >> 32),
-             static_cast<std::uint32_t>(permitted >> 32), 0};
-  ASSERT_EQ(::syscall(SYS_capset, &header, data.data()), 0);
-}
-
-// A client: a process of that identity (and whatever `prepare` does) that waits until it is let go.
-class Client {
- public:
-  explicit Client(const test::Identity& who, const std::function<void()>& prepare = {})
-      : child_(who, [this, prepare] {
-          if (prepare) prepare();
-          ready_.pass();
-          EXPECT_TRUE(leave_.wait());
-        }) {
-    EXPECT_TRUE(ready_.wait());
-  }
-  ~Client() {
-    leave_.pass();
-    child_.join();
-  }
-  Client(const Client&) = delete;
-  Client& operator=(const Client&) = delete;
-  [[nodiscard]] pid_t pid() const { return child_.pid(); }
-
- private:
-  test::Gate ready_;
-  test::Gate leave_;
-  test::Child child_;
-};
-
-Caller caller_of(const test::Identity& who, pid_t pid = 0) {
-  Caller caller;
-  caller.uid = who.uid;
-  caller.gid = who.gid;
-  caller.pid = pid;
-  return caller;
-}
-
-// Acts as the daemon does: as root without supplementary groups.
-class CredentialsTest : public ::testing::Test {
- protected:
-  void SetUp() override {
-    PFS_NEEDS_ROOT();
-    ASSERT_EQ(::setgroups(0, nullptr), 0);
-    ASSERT_TRUE(enable_impersonation());
-    ASSERT_TRUE(impersonation_enabled());
-    ASSERT_TRUE(own_umask());
-    set_thread_reserves(true);
-    ASSERT_EQ(::chmod(tree_.path().c_str(), 0777), 0);
-    before_ = Now::read();
-  }
-  void TearDown() override {
-    if (geteuid() != 0) return;
-    set_thread_reserves(true);
-    EXPECT_EQ(Now::read(), before_) << "the thread is not what it was";
-  }
-
-  [[nodiscard]] std::string path(const std::string& name) const { return tree_ / name; }
-  Result<void> create(const std::string& name, mode_t mode = 0644) const {
-    auto fd = own(::open(path(name).c_str(), O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, mode));
-    if (!fd) return fd.error();
-    return ok();
-  }
-  [[nodiscard]] struct stat stat(const std::string& name) const {
-    struct stat st {};
-    EXPECT_EQ(::lstat(path(name).c_str(), &st), 0) << name;
-    return st;
-  }
-  // A directory of root's, with that group and mode.
-  void make_directory(const std::string& name, gid_t group, mode_t mode) const {
-    ASSERT_EQ(::mkdir(path(name).c_str(), 0700), 0);
-    ASSERT_EQ(::chown(path(name).c_str(), 0, group), 0);
-    ASSERT_EQ(::chmod(path(name).c_str(), mode), 0);
-  }
-  void make_owned(const std::string& name, uid_t uid, gid_t gid, mode_t mode) const {
-    ASSERT_TRUE(create(name).has_value());
-    ASSERT_EQ(::chown(path(name).c_str(), uid, gid), 0);
-    ASSERT_EQ(::chmod(path(name).c_str(), mode), 0);
-  }
-  Result<void> change_mode(const std::string& name, mode_t mode) const {
-    return check_void(::chmod(path(name).c_str(), mode));
-  }
-
-  test::TempTree tree_;
-  Now before_{};
-};
+using test::kGroup;
+using test::kOther;
+using test::Now;
+using CredentialsTest = test::CredentialsFixture;
 
 TEST_F(CredentialsTest, WhatIsCreatedBelongsToTheCaller) {
   const Caller alice = caller_of(kAlice);
@@ -219,175 +103,6 @@ TEST_F(CredentialsTest, ANonMemberCannotMakeASetGroupIdFileOfADirectorysGroup) {
   EXPECT_TRUE(
       as_caller(caller_of(kAlice), [&] { return create("shared/file", 02775); }).has_value());
   EXPECT_EQ(stat("shared/file").st_mode & 07777, 0775U);
-}
-
-// --- Rights from /proc
-// ----------------------------------------------------------------------------
-
-TEST_F(CredentialsTest, AllGroupsOfTheCallerAreTriedWhenItIsRefused) {
-  make_directory("shared", kOther, 0770);
-  test::Identity alice = kAlice;
-  alice.groups = {kGroup, kOther};
-  const Client client(alice);
-  int calls = 0;
-  EXPECT_TRUE(as_caller(caller_of(alice, client.pid()), [&] {
-                ++calls;
-                return create("shared/file");
-              }).has_value());
-  EXPECT_EQ(calls, 2);
-  EXPECT_EQ(stat("shared/file").st_uid, kAlice.uid);
-}
-
-TEST_F(CredentialsTest, OnlyARefusalIsTriedAgain) {
-  test::Identity alice = kAlice;
-  alice.groups = {kGroup};
-  const Client client(alice);
-  int calls = 0;
-  auto missing = as_caller(caller_of(alice, client.pid()), [&]() -> Result<void> {
-    ++calls;
-    return Err(ENOENT);
-  });
-  EXPECT_EQ(missing.error(), ENOENT);
-  EXPECT_EQ(calls, 1);
-}
-
-TEST_F(CredentialsTest, ACallerWithoutFurtherRightsIsNotTriedAgain) {
-  const Client client(kAlice);
-  int calls = 0;
-  auto refused = as_caller(caller_of(kAlice, client.pid()), [&]() -> Result<void> {
-    ++calls;
-    return Err(EACCES);
-  });
-  EXPECT_EQ(refused.error(), EACCES);
-  EXPECT_EQ(calls, 1);
-}
-
-TEST_F(CredentialsTest, ACallerThatCannotBeSeenHasNoFurtherRights) {
-  int calls = 0;
-  auto refused = as_caller(caller_of(kAlice, 0), [&]() -> Result<void> {
-    ++calls;
-    return Err(EPERM);
-  });
-  EXPECT_EQ(refused.error(), EPERM);
-  EXPECT_EQ(calls, 1);
-}
-
-TEST_F(CredentialsTest, CapabilitiesOfTheCallerCount) {
-  make_directory("private", 0, 0700);
-  const Client client(kAlice);
-  EXPECT_FALSE(
-      as_caller(caller_of(kAlice, client.pid()), [&] { return create("private/no"); }).has_value());
-  const Client strong(test::kRoot, [] {
-    ASSERT_EQ(::prctl(PR_SET_KEEPCAPS, 1), 0);
-    ASSERT_EQ(::setresgid(kAlice.gid, kAlice.gid, kAlice.gid), 0);
-    ASSERT_EQ(::setresuid(kAlice.uid, kAlice.uid, kAlice.uid), 0);
-    set_capabilities(1ULL << CAP_DAC_OVERRIDE, 1ULL << CAP_DAC_OVERRIDE);
-  });
-  EXPECT_TRUE(as_caller(caller_of(kAlice, strong.pid()), [&] {
-                EXPECT_FALSE(Now::read().has(CAP_FOWNER)) << "that one it has not got";
-                return create("private/yes");
-              }).has_value());
-  EXPECT_EQ(stat("private/yes").st_uid, kAlice.uid);
-}
-
-TEST_F(CredentialsTest, ReadsIdsGroupsAndCapabilities) {
-  test::Identity alice = kAlice;
-  alice.groups = {kGroup, kOther};
-  const Client client(alice);
-  auto rights = CallerRights::read(client.pid());
-  ASSERT_TRUE(rights.has_value());
-  EXPECT_EQ(rights->uid, kAlice.uid);
-  EXPECT_EQ(rights->gid, kAlice.gid);
-  EXPECT_EQ(rights->groups, (std::vector<gid_t>{kGroup, kOther}));
-  EXPECT_EQ(rights->file_capabilities, 0U);
-  auto own = CallerRights::read(static_cast<pid_t>(::syscall(SYS_gettid)));
-  ASSERT_TRUE(own.has_value());
-  EXPECT_EQ(own->uid, 0U);
-  EXPECT_NE(own->file_capabilities & kCapDacReadSearch, 0U);
-  EXPECT_EQ(own->file_capabilities >> CAP_SYS_ADMIN & 1, 0U) << "not one over files";
-}
-
-TEST_F(CredentialsTest, ReadsMoreGroupsThanOnePageHolds) {
-  test::Identity alice = kAlice;
-  for (gid_t gid = 60'000; gid < 62'000; ++gid) alice.groups.push_back(gid);
-  const Client client(alice);
-  auto rights = CallerRights::read(client.pid());
-  ASSERT_TRUE(rights.has_value());
-  EXPECT_EQ(rights->groups, alice.groups);
-}
-
-TEST_F(CredentialsTest, AThreadsOwnRightsAreRead) {
-  std::atomic<pid_t> thread_id{0};
-  std::atomic<bool> leave{false};
-  std::thread thread([&] {
-    const std::array<gid_t, 1> groups{kGroup};
-    EXPECT_EQ(::syscall(SYS_setgroups, groups.size(), groups.data()), 0);
-    thread_id.store(static_cast<pid_t>(::syscall(SYS_gettid)));
-    while (!leave.load()) std::this_thread::yield();
-  });
-  while (thread_id.load() == 0) std::this_thread::yield();
-  auto rights = CallerRights::read(thread_id.load());
-  leave.store(true);
-  thread.join();
-  ASSERT_TRUE(rights.has_value());
-  EXPECT_EQ(rights->groups, std::vector<gid_t>{kGroup});
-}
-
-TEST_F(CredentialsTest, AProcessThatIsGoneHasNoRights) {
-  for (const pid_t pid : {0, -1, 0x3fffffff}) {
-    auto rights = CallerRights::read(pid);
-    ASSERT_FALSE(rights.has_value()) << pid;
-    EXPECT_EQ(rights.error(), ESRCH);
-  }
-}
-
-TEST_F(CredentialsTest, AProcessNameCannotForgeRights) {
-  const Client client(kAlice, [] { (void)::prctl(PR_SET_NAME, "x\nGroups:\t0\nU"); });
-  auto rights = CallerRights::read(client.pid());
-  ASSERT_TRUE(rights.has_value());
-  EXPECT_EQ(rights->uid, kAlice.uid);
-  EXPECT_TRUE(rights->groups.empty());
-}
-
-// In a user namespace of one's own one has all capabilities, over nothing of the daemon's.
-TEST_F(CredentialsTest, CapabilitiesOfAnotherUserNamespaceDoNotCount) {
-  const Client client(kAlice, [] { (void)::unshare(CLONE_NEWUSER); });
-  const std::string status = test::read_file("/proc/" + std::to_string(client.pid()) + "/status");
-  if (status.find("CapEff:\t0000000000000000") != std::string::npos) {
-    GTEST_SKIP() << "users may not make user namespaces here";
-  }
-  auto rights = CallerRights::read(client.pid());
-  ASSERT_TRUE(rights.has_value());
-  EXPECT_EQ(rights->file_capabilities, 0U);
-  EXPECT_EQ(rights->uid, kAlice.uid) << "as seen from here";
-}
-
-// A file system stacked on the mount, or a kernel service, asks in the name of one user while a
-// process of another is at work; and the number of a process that was killed may be another's.
-TEST_F(CredentialsTest, RightsOfAProcessWithOtherIdsAreNotTheCallers) {
-  make_directory("private", 0, 0700);
-  const Client root(test::kRoot);
-  int calls = 0;
-  auto refused = as_caller(caller_of(kAlice, root.pid()), [&] {
-    ++calls;
-    return create("private/file");
-  });
-  ASSERT_FALSE(refused.has_value());
-  EXPECT_EQ(refused.error(), EACCES);
-  EXPECT_EQ(calls, 1);
-  EXPECT_FALSE(CallerRights::of(caller_of(kAlice, root.pid())).has_value());
-  EXPECT_TRUE(CallerRights::of(caller_of(test::kRoot, root.pid())).has_value());
-}
-
-TEST_F(CredentialsTest, GroupsOfAProcessWithOtherIdsAreNotTheCallers) {
-  make_directory("shared", kGroup, 0770);
-  test::Identity bob = kBob;
-  bob.groups = {kGroup};
-  const Client client(bob);
-  auto refused =
-      as_caller_with_groups(caller_of(kAlice, client.pid()), [&] { return create("shared/file"); });
-  ASSERT_FALSE(refused.has_value());
-  EXPECT_EQ(refused.error(), EACCES);
 }
 
 // --- Set-id bits

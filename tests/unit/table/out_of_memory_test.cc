@@ -24,7 +24,7 @@ using test::TableTree;
 
 TEST(OutOfMemoryTest, TheFailingAllocatorFails) {
   const NoMemory none;
-  EXPECT_THROW((void)::operator new(100), std::bad_alloc);
+  EXPECT_THROW(::operator delete(::operator new(100)), std::bad_alloc);
 }
 
 TEST(OutOfMemoryTest, TheIndexGoesOnWithLongerChains) {

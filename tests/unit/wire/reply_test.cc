@@ -76,16 +76,16 @@ TEST(Reply, AnswersWithAnError) {
 
 class Observer final : public AnswerObserver {
  public:
-  void answered(std::uint64_t unique, int error, std::size_t bytes) noexcept override {
-    unique_ = unique;
-    error_ = error;
-    bytes_ = bytes;
-    ++times_;
+  void answered(std::uint64_t unique_, int error_, std::size_t bytes_) noexcept override {
+    unique = unique_;
+    error = error_;
+    bytes = bytes_;
+    ++times;
   }
-  std::uint64_t unique_ = 0;
-  int error_ = -1;
-  std::size_t bytes_ = 0;
-  int times_ = 0;
+  std::uint64_t unique = 0;
+  int error = -1;
+  std::size_t bytes = 0;
+  int times = 0;
 };
 
 TEST(Reply, TellsItsObserverOnceWhereverItIsMovedTo) {
@@ -99,11 +99,11 @@ TEST(Reply, TellsItsObserverOnceWhereverItIsMovedTo) {
   Reply assigned;
   assigned = std::move(moved);
   EXPECT_TRUE(assigned.data(bytes_of(std::string_view("abc"))));
-  EXPECT_EQ(first.times_, 0);
-  EXPECT_EQ(second.times_, 1);
-  EXPECT_EQ(second.unique_, 6U);
-  EXPECT_EQ(second.error_, 0);
-  EXPECT_EQ(second.bytes_, 3U);
+  EXPECT_EQ(first.times, 0);
+  EXPECT_EQ(second.times, 1);
+  EXPECT_EQ(second.unique, 6U);
+  EXPECT_EQ(second.error, 0);
+  EXPECT_EQ(second.bytes, 3U);
 }
 
 TEST(Reply, AnswersOnlyOnce) {
