@@ -121,7 +121,6 @@ Result<void> WorkerPool::start_all() {
       unbound_for_ = bound.error();
       channel_.unbind();
     } else {
-      bound_ = true;
       wanted_ = static_cast<unsigned>(cpus.size());
       wanted_readers_ = 1;
     }
@@ -146,6 +145,7 @@ Result<void> WorkerPool::start_bound(std::span<const int> cpus) {
       while (attached_ < cpus.size() && !refused_) attach_changed_.wait(mutex_);
       if (refused_) started = *refused_;
     }
+    bound_ = started.has_value();  // before anybody serves, who will look at it
     decision_ = started ? Decision::serve : Decision::leave;
   }
   attach_changed_.notify_all();
