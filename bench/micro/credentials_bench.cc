@@ -25,8 +25,7 @@ Caller user() {
 Result<void> nothing() { return ok(); }
 
 bool prepare(benchmark::State& state) {
-  enable_impersonation();
-  if (impersonation_enabled()) return true;
+  if (enable_impersonation()) return true;
   state.SkipWithError("needs root");
   return false;
 }

@@ -372,28 +372,27 @@ TEST_F(LocksTest, GetlkNamesTheHolder) {
 // has seen the request, so the second to ask can be the first to wait.
 TEST_F(LocksTest, DeadlockIsFoundAsNatively) {
   const Trace native = same([](Trace& t, const std::string& dir) {
-    std::array<std::unique_ptr<Actor>, 2> actors;
+    Actor actors[] = {Actor(dir + "/f"), Actor(dir + "/f")};
     for (int i = 0; i < 2; ++i) {
-      actors[i] = std::make_unique<Actor>(dir + "/f");
-      t.note("takes its own", actors[i]->lock(F_SETLK, F_WRLCK, i, 1));
+      t.note("takes its own", actors[i].lock(F_SETLK, F_WRLCK, i, 1));
     }
     for (int i = 0; i < 2; ++i) {
-      actors[i]->begin(Actor::lock_command(F_SETLKW, F_WRLCK, 1 - i, 1));
+      actors[i].begin(Actor::lock_command(F_SETLKW, F_WRLCK, 1 - i, 1));
     }
     Answer answer;
     int refused = 0;
     if (!wait_until([&] {
-          refused = actors[0]->finished(answer) ? 0 : 1;
-          return refused == 0 || actors[1]->finished(answer);
+          refused = actors[0].finished(answer) ? 0 : 1;
+          return refused == 0 || actors[1].finished(answer);
         })) {
       t.note("one of them", "waits for ever");
-      for (auto& actor : actors) actor->kill();
+      for (Actor& actor : actors) actor.kill();
       return;
     }
     t.note("one is refused", Actor::name(answer));
-    t.note("the other waits", actors[1 - refused]->finished(answer) ? "no" : "yes");
-    t.note("it lets go", actors[refused]->lock(F_SETLK, F_UNLCK, refused, 1));
-    t.note("the other has it", Actor::name(actors[1 - refused]->finish()));
+    t.note("the other waits", actors[1 - refused].finished(answer) ? "no" : "yes");
+    t.note("it lets go", actors[refused].lock(F_SETLK, F_UNLCK, refused, 1));
+    t.note("the other has it", Actor::name(actors[1 - refused].finish()));
   });
   EXPECT_EQ(native.count("one is refused", "EDEADLK"), 1);
 }

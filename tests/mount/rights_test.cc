@@ -57,7 +57,7 @@ void describe_everything(Trace& t, const std::string& d) {
 }
 
 TEST_F(RightsTest, WhatIsMadeBelongsToItsMaker) {
-  const Trace native = same([this](Trace& trace, const std::string& dir) {
+  const Trace native = same([](Trace& trace, const std::string& dir) {
     int n = 0;
     for (const mode_t mode : {0777U, 02777U, 01777U, 03777U, 0755U}) {
       for (const Identity& who : {kAlice, kMember, kRoot}) {
@@ -88,7 +88,7 @@ TEST_F(RightsTest, OwnersInTheSourceAreTheMakersToo) {
 }
 
 TEST_F(RightsTest, SupplementaryGroupsOpenGroupDirectories) {
-  const Trace native = same([this](Trace& trace, const std::string& dir) {
+  const Trace native = same([](Trace& trace, const std::string& dir) {
     const std::string d = dir + "/team";
     make_dir(d);
     ASSERT_EQ(chown(d.c_str(), 0, kTeam), 0);
@@ -100,7 +100,7 @@ TEST_F(RightsTest, SupplementaryGroupsOpenGroupDirectories) {
       make_everything(t, d);
       t.num("chmod own", chmod((d + "/file").c_str(), 02770));
       t.num("chmod own dir", chmod((d + "/dir").c_str(), 02770));
-      t.num("chown to the group", chown((d + "/regular").c_str(), -1, kTeam));
+      t.num("chown to the group", chown((d + "/regular").c_str(), static_cast<uid_t>(-1), kTeam));
       t.num("write shared", try_open(d + "/shared", O_RDWR | O_TRUNC));
       t.num("truncate shared", truncate((d + "/shared").c_str(), 3));
       t.num("chmod shared", chmod((d + "/shared").c_str(), 0666));

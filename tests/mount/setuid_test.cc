@@ -24,6 +24,8 @@ namespace passthroughfs::test {
 namespace {
 
 constexpr gid_t kTeam = 50010;
+constexpr auto kSameUser = static_cast<uid_t>(-1);
+constexpr auto kSameGroup = static_cast<gid_t>(-1);
 
 struct Change {
   const char* name;
@@ -63,8 +65,8 @@ const Change kChanges[] = {
        return copy_file_range(from.get(), nullptr, fd, nullptr, 7, 0);
      }},
     {"chown to its owner", O_RDONLY,
-     [](int, auto& path) { return chown(path.c_str(), kAlice.uid, -1); }},
-    {"chgrp", O_RDONLY, [](int, auto& path) { return chown(path.c_str(), -1, kTeam); }},
+     [](int, auto& path) { return chown(path.c_str(), kAlice.uid, kSameGroup); }},
+    {"chgrp", O_RDONLY, [](int, auto& path) { return chown(path.c_str(), kSameUser, kTeam); }},
     {"chmod", O_RDONLY, [](int, auto& path) { return chmod(path.c_str(), 06755); }},
     {"utimes", O_RDONLY,
      [](int, auto& path) { return utimensat(AT_FDCWD, path.c_str(), nullptr, 0); }},

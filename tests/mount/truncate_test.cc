@@ -157,7 +157,7 @@ TEST_F(TruncateTest, ByPathWithoutAHandle) {
 TEST_F(TruncateTest, ByPathNeedsWritePermission) {
   PFS_NEEDS_ROOT();
   const Trace native = same([](Trace& trace, const std::string& dir) {
-    for (const mode_t mode : {0644, 0444, 0666, 0600}) {
+    for (const mode_t mode : {0644U, 0444U, 0666U, 0600U}) {
       const std::string path = dir + "/" + std::to_string(mode);
       write_file(path, "0123456789");
       ASSERT_EQ(chmod(path.c_str(), mode), 0);

@@ -52,7 +52,7 @@ struct Now {
     now.effective = data[0].effective | std::uint64_t{data[1].effective} << 32;
     return now;
   }
-  [[nodiscard]] bool has(unsigned capability) const { return (effective >> capability & 1) != 0; }
+  [[nodiscard]] bool has(int capability) const { return (effective >> capability & 1) != 0; }
 };
 
 // A client: a process of that identity (and whatever `prepare` does) that waits until it is let go.

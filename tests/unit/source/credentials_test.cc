@@ -187,8 +187,8 @@ TEST_F(CredentialsTest, TheIdentityIsWholeInsideTheScope) {
   EXPECT_EQ(now.uid, kAlice.uid);
   EXPECT_EQ(now.gid, kAlice.gid);
   EXPECT_EQ(now.groups, (std::vector<gid_t>{kGroup, kOther}));
-  for (const unsigned capability : {CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH, CAP_FOWNER,
-                                    CAP_FSETID, CAP_LINUX_IMMUTABLE, CAP_MKNOD}) {
+  for (const int capability : {CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH, CAP_FOWNER,
+                               CAP_FSETID, CAP_LINUX_IMMUTABLE, CAP_MKNOD}) {
     EXPECT_FALSE(now.has(capability)) << capability;
   }
 }
