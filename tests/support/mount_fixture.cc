@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "support/mount_fixture.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <linux/close_range.h>
 #include <poll.h>
@@ -16,6 +15,7 @@
 #include <array>
 #include <cerrno>
 #include <cstdlib>
+#include <filesystem>
 #include <fstream>
 #include <sstream>
 #include <system_error>
@@ -316,11 +316,11 @@ void Mount::judge_log() const {
 
 std::size_t Mount::descriptors() const {
   std::size_t count = 0;
-  if (DIR* dir = opendir(("/proc/" + std::to_string(pid_) + "/fd").c_str())) {
-    while (const dirent* entry = readdir(dir)) {
-      count += entry->d_name[0] != '.' ? 1 : 0;
-    }
-    closedir(dir);
+  std::error_code gone;
+  const std::string fds = "/proc/" + std::to_string(pid_) + "/fd";
+  for (const auto& entry : std::filesystem::directory_iterator(fds, gone)) {
+    const std::string what = std::filesystem::read_symlink(entry.path(), gone).string();
+    count += what == "anon_inode:[io_uring]" || what == "anon_inode:[eventfd]" ? 0 : 1;
   }
   return count;
 }

@@ -73,7 +73,8 @@ class Mount {
 
   // The daemon. -1 in a native run.
   pid_t pid() const { return pid_; }
-  // How many descriptors it has open now.
+  // How many descriptors it has open now, but for those of rings: a CPU whose thread is stuck for a
+  // while gets one more, which stays.
   std::size_t descriptors() const;
   // What it wrote to stderr so far.
   std::string log() const;
