@@ -167,6 +167,7 @@ TEST_F(AttrTest, ChownToNobodyAsNatively) {
     }
     made += 3;
   }
+  constexpr auto kNobody = static_cast<uid_t>(-1);
   const Trace native = same([&](Trace& trace, const std::string& dir) {
     for (int i = 0; i < made; i += 3) {
       int n = i;
@@ -174,7 +175,8 @@ TEST_F(AttrTest, ChownToNobodyAsNatively) {
         const std::string path = dir + "/f" + std::to_string(n++);
         struct stat before {};
         ASSERT_EQ(stat(path.c_str(), &before), 0);
-        run_as(who, trace, [&](Trace& t) { t.num("chown", chown(path.c_str(), -1, -1)); });
+        run_as(who, trace,
+               [&](Trace& t) { t.num("chown", chown(path.c_str(), kNobody, kNobody)); });
         trace.stat("stat", path);
       }
     }

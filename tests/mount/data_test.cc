@@ -479,7 +479,7 @@ TEST(DirectDataTest, DirectWritesToOneFileGoSideBySide) {
       std::fill(std::begin(block), std::end(block), static_cast<char>('a' + i));
       ASSERT_EQ(write(ready_in.get(), "r", 1), 1);
       ASSERT_EQ(read(go_out.get(), &byte, 1), 1);
-      ASSERT_EQ(pwrite(fd.get(), block, kBlock, static_cast<off_t>(i * kBlock)),
+      ASSERT_EQ(pwrite(fd.get(), block, kBlock, i * static_cast<off_t>(kBlock)),
                 static_cast<ssize_t>(kBlock));
     }));
   }

@@ -102,7 +102,9 @@ class ManyFilesTest : public ::testing::Test {
     ASSERT_EQ(failures, 0) << errno_name(errno);
   }
 
-  ino_t& inode(int d, int f) { return inodes_[static_cast<std::size_t>(d * kFiles + f)]; }
+  ino_t& inode(int d, int f) {
+    return inodes_[static_cast<std::size_t>(d) * kFiles + static_cast<std::size_t>(f)];
+  }
 
   // Lists every directory and asks for every file; returns how many are what they should be.
   int walk(const Mount& mount, std::atomic<std::size_t>& most_descriptors) {
