@@ -247,7 +247,11 @@ Outcome<std::chrono::system_clock::time_point> parse_time(const std::string& tex
   if (rest == nullptr || std::sscanf(rest, ".%3uZ%n", &ms, &length) != 1 || length != 5) {
     return not_understood("not a time");
   }
-  return std::chrono::system_clock::from_time_t(timegm(&utc)) + std::chrono::milliseconds(ms);
+  // The clock's time points are nanoseconds, which do not reach beyond the years 1678 to 2261.
+  constexpr std::time_t kFurthest = 9'000'000'000;
+  const std::time_t seconds = timegm(&utc);
+  if (seconds < -kFurthest || seconds > kFurthest) return not_understood("not a time");
+  return std::chrono::system_clock::from_time_t(seconds) + std::chrono::milliseconds(ms);
 }
 
 }  // namespace passthroughfs

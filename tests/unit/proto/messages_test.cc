@@ -163,6 +163,8 @@ TEST(Messages, TimeIsUtcWithMilliseconds) {
   ASSERT_TRUE(back);
   EXPECT_EQ(back->time_since_epoch(), 1700000000007ms);
   EXPECT_FALSE(parse_time("yesterday"));
+  EXPECT_FALSE(parse_time("1012-05-06T07:08:09.123Z"));  // no time point reaches so far back
+  EXPECT_FALSE(parse_time("9999-05-06T07:08:09.123Z"));
   EXPECT_FALSE(parse_time("2023-11-14T22:13:20Z"));
 }
 
