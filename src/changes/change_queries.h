@@ -36,7 +36,8 @@ class ChangeQueries {
   virtual bool wait_for_change(std::string_view token,
                                std::chrono::steady_clock::time_point deadline) = 0;
 
-  // Every wait_for_change() that is under way returns now, and each later one at once: the mount is ending.
+  // Every wait_for_change() that is under way returns now, and each later one at once: the mount is
+  // ending.
   virtual void interrupt() = 0;
 };
 

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <optional>
 
+#include "ops/announce.h"
 #include "ops/attributes.h"
 #include "ops/handlers.h"
 #include "ops/mapped.h"
@@ -189,6 +190,12 @@ Result<wire::AttrOut> setattr(OpContext& context, const wire::SetattrRequest& re
   const bool now_only = (!request.has(atime) || request.has(atime_now)) &&
                         (!request.has(mtime) || request.has(mtime_now));
   const bool times = (request.has(atime) || request.has(mtime)) && !(size_too && now_only);
+
+  std::uint8_t marks = mark::kAttributes;
+  if (size_too) marks |= mark::kData;
+  if (request.has(mode)) marks |= mark::kXattr;  // an access ACL has the mode in it
+  if (times) marks |= mark::kTimes;
+  const AnnouncedInode change(context, target.inode, target.fd(), marks);
 
   // First error wins, in the order in which the kernel combines them.
   Result<void> done;

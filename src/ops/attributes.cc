@@ -91,10 +91,10 @@ Result<wire::EntryOut> look_up(MountState& state, UniqueFd fd, InodeRef* kept) n
   return out;
 }
 
-Result<wire::EntryOut> look_up(MountState& state, const InodeRef& parent,
-                               const char* name) noexcept {
+Result<wire::EntryOut> look_up(MountState& state, const InodeRef& parent, const char* name,
+                               InodeRef* kept) noexcept {
   UniqueFd fd = TRY(with_descriptors(state, [&] { return state.source.child(parent.fd(), name); }));
-  return look_up(state, std::move(fd));
+  return look_up(state, std::move(fd), kept);
 }
 
 }  // namespace passthroughfs

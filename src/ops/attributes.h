@@ -26,7 +26,7 @@ namespace passthroughfs {
 // become nodes. ENOENT, ELOOP for the mount itself seen inside its own source, and what the source
 // says.
 [[nodiscard]] Result<wire::EntryOut> look_up(MountState& state, const InodeRef& parent,
-                                             const char* name) noexcept;
+                                             const char* name, InodeRef* kept = nullptr) noexcept;
 
 // The same for an O_PATH descriptor that is at hand. `kept`: receives the pinned inode if given.
 [[nodiscard]] Result<wire::EntryOut> look_up(MountState& state, UniqueFd fd,

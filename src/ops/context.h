@@ -67,6 +67,10 @@ class OpContext {
   const MutableByteSpan buffer;
   Caller caller;
 
+  // What this request has told the record of changes, by Effect (op_table.h). Rows of the table
+  // that change something must tell it; see announce.h.
+  std::uint8_t told = 0;
+
   // For the length of a call that may wait long (fsync, a copy, a read from a disk).
   class Blocking {
    public:
@@ -98,15 +102,35 @@ class OpContext {
   std::array<std::uint32_t, 4> groups_{};  // the kernel sends one at most
 };
 
-// Runs an open-like call again after making room when descriptors have run out.
+// Runs an open-like call again after making room when descriptors have run out. Other threads may
+// take what was given up, so it is tried some times.
 template <typename Call>
 auto with_descriptors(MountState& state, Call&& call) -> decltype(call()) {
+  constexpr int kTries = 8;
   auto result = call();
-  if (!result.has_value() && (result.error() == EMFILE || result.error() == ENFILE) &&
-      state.inodes->relieve()) {
-    return call();
+  for (int tries = 1; tries < kTries && !result.has_value() &&
+                      (result.error() == EMFILE || result.error() == ENFILE) &&
+                      state.inodes->relieve();
+       ++tries) {
+    result = call();
   }
   return result;
+}
+
+// The same for a descriptor that a program keeps open for as long as it likes. Such ones leave the
+// last few alone, which everything else needs for a moment: EMFILE. (The lowest free number is the
+// one that is taken, so a high one says that there are no others.)
+template <typename Call>
+Result<UniqueFd> with_kept_descriptor(MountState& state, Call&& call) {
+  constexpr std::uint64_t kLeftAlone = 8;
+  constexpr int kTries = 8;
+  for (int tries = 0;; ++tries) {
+    Result<UniqueFd> result = with_descriptors(state, call);
+    if (!result || static_cast<std::uint64_t>(result->get()) + kLeftAlone < state.budget.limit()) {
+      return result;
+    }
+    if (tries == kTries || !state.inodes->relieve()) return Err(EMFILE);
+  }
 }
 
 // Runs a call that changes content (write, truncate, fallocate) as the caller, so that set-id bits

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <optional>
 
+#include "ops/announce.h"
 #include "ops/attributes.h"
 #include "ops/direct_append.h"
 #include "ops/file_times.h"
@@ -82,6 +83,8 @@ Result<std::uint64_t> copy(OpContext& context, const wire::CopyFileRangeRequest&
   auto to = static_cast<off_t>(request.off_out);
   const std::size_t length = std::min(request.len, most);
   const auto blocking = TRY(context.may_wait());
+  const InodeRef inode = TRY(context.state.inodes->pin(request.nodeid_out));
+  const AnnouncedInode change(context, inode, out.fd(), mark::kData);
   return as_modifier(context.caller, out.fd(), false, [&]() -> Result<std::uint64_t> {
     const ssize_t copied = ::copy_file_range(in.fd().get(), &from, out.fd().get(), &to, length,
                                              static_cast<unsigned>(request.flags));
@@ -161,10 +164,9 @@ Result<wire::WriteOut> write_data(OpContext& context, const wire::WriteRequest& 
     how |= RWF_DSYNC;
   }
 
-  InodeRef inode;
+  const InodeRef inode = TRY(context.state.inodes->pin(context.node_id()));
   std::optional<DirectAppend> turn;
   if (append && (flags & O_DIRECT) != 0) {
-    inode = TRY(context.state.inodes->pin(context.node_id()));
     TRY(wait_for_turn(context, inode, file.fd(), request.offset));
     turn.emplace(inode);
   }
@@ -178,6 +180,7 @@ Result<wire::WriteOut> write_data(OpContext& context, const wire::WriteRequest& 
   }
 
   const bool kill = (request.write_flags & wire::kWriteKillSuidgid) != 0;
+  const AnnouncedInode change(context, inode, file.fd(), mark::kData);
   std::size_t done = 0;
   const auto write_all = [&]() -> Result<void> {
     while (done < request.data.size()) {
@@ -244,6 +247,8 @@ Result<void> fallocate(OpContext& context, const wire::FallocateRequest& request
   if (!context.state.memory_source || request.length > kQuick) {
     blocking.emplace(TRY(context.may_wait()));
   }
+  const InodeRef inode = TRY(context.state.inodes->pin(context.node_id()));
+  const AnnouncedInode change(context, inode, file.fd(), mark::kData);
   auto done = as_modifier(context.caller, file.fd(), false, [&] {
     return check_void(::fallocate(file.fd().get(), static_cast<int>(request.mode),
                                   static_cast<off_t>(request.offset),

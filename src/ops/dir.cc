@@ -116,8 +116,8 @@ Result<OpenReply> opendir(OpContext& context, const wire::OpenRequest& request) 
   const int flags = O_RDONLY | O_DIRECTORY | (static_cast<int>(request.flags) & O_NOATIME);
   HandleTable::Opened opened;
   const auto reopen = [&] {
-    return with_descriptors(context.state,
-                            [&] { return context.state.source.reopen(inode.fd(), flags); });
+    return with_kept_descriptor(context.state,
+                                [&] { return context.state.source.reopen(inode.fd(), flags); });
   };
   // Without O_LARGEFILE it is the kernel's own, for an ioctl on a directory that is open already.
   const bool for_ioctl = (request.flags & wire::kLargeFile) == 0;

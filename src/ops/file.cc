@@ -5,6 +5,7 @@
 
 #include <optional>
 
+#include "ops/announce.h"
 #include "ops/attributes.h"
 #include "ops/content_version.h"
 #include "ops/handlers.h"
@@ -136,6 +137,9 @@ Result<wire::OpenOut> add_handle(OpContext& context, const InodeRef& inode, Sour
   wire::OpenOut out{};
   HandleTable::Opened opened;
   if (use.passthrough()) {
+    if (context.state.changes != nullptr && can_write(flags)) {
+      context.state.changes->opens(inode, file.fd.borrow(), (flags & O_ACCMODE) == O_RDWR);
+    }
     out.open_flags |= wire::fopen_flag::passthrough;
     out.backing_id = use.id();
     opened.io = HandleIo::passthrough;
@@ -160,6 +164,12 @@ Result<wire::OpenOut> add_handle(OpContext& context, const InodeRef& inode, Sour
   return out;
 }
 
+// A file that gets a name later, or none at all.
+void tell_nameless(OpContext& context, const InodeRef& inode) noexcept {
+  context.told |= bit_of(Effect::names);
+  if (context.state.changes != nullptr) context.state.changes->made_nameless(inode, inode->type);
+}
+
 }  // namespace
 
 Result<OpenReply> open(OpContext& context, const wire::OpenRequest& request) {
@@ -171,8 +181,8 @@ Result<OpenReply> open(OpContext& context, const wire::OpenRequest& request) {
   if (inode->type != S_IFREG) return Err(ENXIO);
 
   const auto open_source = [&](int flags) {
-    return with_descriptors(context.state,
-                            [&] { return context.state.source.reopen(inode.fd(), flags); });
+    return with_kept_descriptor(context.state,
+                                [&] { return context.state.source.reopen(inode.fd(), flags); });
   };
   const auto open_as_asked = [&]() -> Result<SourceFile> {
     return open_without_append(request.flags, open_source);
@@ -187,6 +197,7 @@ Result<OpenReply> open(OpContext& context, const wire::OpenRequest& request) {
       return open_as_asked();
     }
     if ((request.flags & O_TRUNC) != 0) {
+      const AnnouncedInode change(context, inode, inode.fd(), mark::kData);
       return as_modifier(context.caller, inode.fd(), kill, open_as_asked);
     }
     return as_caller(context.caller, open_as_asked);
@@ -204,13 +215,23 @@ Result<CreateReply> create(OpContext& context, const wire::CreateRequest& reques
   const char* name = request.name.data();
   // O_NONBLOCK: should a FIFO have appeared under this name, the open must not wait for a peer.
   const int extra = O_CREAT | O_NOFOLLOW | O_NONBLOCK | (static_cast<int>(request.flags) & O_EXCL);
+  bool born = false;
   const auto open_as_asked = [&]() -> Result<SourceFile> {
     return open_without_append(request.flags, [&](int flags) {
       return with_descriptors(context.state, [&] {
-        return own(::openat(parent.fd().get(), name, flags | extra, request.mode & 07777));
+        const auto open = [&](int how) {
+          return own(::openat(parent.fd().get(), name, flags | how, request.mode & 07777));
+        };
+        // Alone O_EXCL tells whether the file is new.
+        auto fd = open(extra | O_EXCL);
+        born = fd.has_value();
+        if (!fd && fd.error() == EEXIST && (extra & O_EXCL) == 0) fd = open(extra);
+        return fd;
       });
     });
   };
+  AnnouncedNames change(context);
+  change.creates(parent, request.name);
   auto file = (request.mode & S_ISGID) != 0 ? as_caller_with_groups(context.caller, open_as_asked)
                                             : as_caller(context.caller, open_as_asked);
   if (!file) return file.error();
@@ -230,6 +251,12 @@ Result<CreateReply> create(OpContext& context, const wire::CreateRequest& reques
       entry = Err(ESTALE);
     }
     if (!entry) return entry.error();
+    if (born) {
+      change.made(inode, true);
+    } else if ((request.flags & O_TRUNC) != 0) {
+      // The kernel did not know that there was a file. What it was like nobody has looked at.
+      const AnnouncedInode emptied(context, inode, BorrowedFd(-1), mark::kData);
+    }
     auto opened = [&]() -> Result<wire::OpenOut> {
       BackingUse use(context.state, inode);
       return add_handle(context, inode, std::move(*file), request.flags, use);
@@ -242,9 +269,12 @@ Result<CreateReply> create(OpContext& context, const wire::CreateRequest& reques
     return CreateReply{*entry, *opened};
   };
   auto reply = finish();
+  if (!reply && born) change.made_unseen(parent);
   if (!reply && (request.flags & O_EXCL) != 0 && reply.error() != ESTALE) {
     // The file is certainly ours: a create that fails leaves nothing behind.
-    (void)::unlinkat(parent.fd().get(), name, 0);
+    AnnouncedNames undone(context);
+    undone.removes(parent, request.name);
+    if (::unlinkat(parent.fd().get(), name, 0) == 0) undone.happened();
   }
   return reply;
 }
@@ -268,9 +298,12 @@ Result<CreateReply> tmpfile(OpContext& context, const wire::CreateRequest& reque
   if (context.state.config.handles == HandleMode::stateless) {
     // There is no ENOSYS here that would make the kernel do it in two steps, as for CREATE. The
     // node keeps the nameless file alive; no RELEASE with this fh is looked at.
-    return CreateReply{TRY(look_up(context.state, std::move(path), &inode)), wire::OpenOut{}};
+    const wire::EntryOut entry = TRY(look_up(context.state, std::move(path), &inode));
+    tell_nameless(context, inode);
+    return CreateReply{entry, wire::OpenOut{}};
   }
   wire::EntryOut entry = TRY(look_up(context.state, std::move(path), &inode));
+  tell_nameless(context, inode);
   BackingUse use(context.state, inode);
   auto opened = add_handle(context, inode, std::move(*file), request.flags, use);
   if (!opened) {

@@ -4,7 +4,9 @@
 
 #include <array>
 #include <cstring>
+#include <optional>
 
+#include "ops/announce.h"
 #include "ops/handlers.h"
 #include "ops/open_file.h"
 
@@ -55,6 +57,13 @@ Result<ByteSpan> ioctl(OpContext& context, const wire::IoctlRequest& request) {
   const auto call = [&] {
     return check(::ioctl(file.fd().get(), native_command(request.cmd), data.data()));
   };
+  const InodeRef inode = TRY(context.state.inodes->pin(context.node_id()));
+  std::optional<AnnouncedInode> change;
+  if (known->in > 0) {
+    change.emplace(context, inode, file.fd(), mark::kFlags);
+  } else {
+    context.told |= bit_of(Effect::attributes);  // that it changes nothing
+  }
   // As the caller: whether the immutable flag may be set is decided by CAP_LINUX_IMMUTABLE.
   const int result = TRY(as_caller(context.caller, call));
   // Setting flags moves ctime, which the kernel does not expect of an ioctl.

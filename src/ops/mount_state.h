@@ -5,6 +5,7 @@
 #include <memory>
 #include <utility>
 
+#include "changes/journal.h"
 #include "ops/backing.h"
 #include "ops/file_times.h"
 #include "ops/listing_habits.h"
@@ -48,6 +49,9 @@ struct MountState {
   FdBudget budget;
   std::unique_ptr<InodeTable> inodes;
   std::unique_ptr<HandleTable> handles;
+  // The record of changes, and what operations tell it; null: none is kept.
+  std::unique_ptr<ChangeJournal> journal;
+  ChangeTracker* changes = nullptr;
   LockTable locks;
   Backings backings;
   Validity validity;

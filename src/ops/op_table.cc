@@ -60,11 +60,20 @@ void answer(OpContext& context, wire::Reply& reply, const DirentPlusReply& list)
 
 // ---- from a typed operation to a handler -------------------------------------------------------
 
-template <auto Function>
+// A change that nobody told would be missing in the record for ever.
+void check_told(OpContext& context, Effect effect) {
+  if (context.state.changes == nullptr || (context.told & bit_of(effect)) != 0) return;
+  log_error("{} has changed something without saying so",
+            wire::opcode_name(context.request.opcode()));
+  context.state.journal->untold();
+}
+
+template <auto Function, Effect kEffect>
 struct Adapter;
 
-template <typename Request, typename T, Result<T> (*Function)(OpContext&, const Request&)>
-struct Adapter<Function> {
+template <typename Request, typename T, Result<T> (*Function)(OpContext&, const Request&),
+          Effect kEffect>
+struct Adapter<Function, kEffect> {
   static void run(OpContext& context, wire::Reply reply) {
     auto request = wire::decode<Request>(context.request, context.decode);
     if (!request) {
@@ -72,6 +81,9 @@ struct Adapter<Function> {
       return;
     }
     auto result = Function(context, *request);
+    if constexpr (must_tell(kEffect)) {
+      if (result && !context.moving()) check_told(context, kEffect);
+    }
     if (context.moving()) {
       context.move_elsewhere(std::move(reply));
     } else if (!result) {
@@ -85,8 +97,8 @@ struct Adapter<Function> {
 };
 
 // Requests without an answer.
-template <typename Request, void (*Function)(OpContext&, const Request&)>
-struct Adapter<Function> {
+template <typename Request, void (*Function)(OpContext&, const Request&), Effect kEffect>
+struct Adapter<Function, kEffect> {
   static void run(OpContext& context, wire::Reply reply) {
     reply.none();
     if (auto request = wire::decode<Request>(context.request, context.decode)) {
@@ -96,8 +108,9 @@ struct Adapter<Function> {
 };
 
 // Requests that may be answered later.
-template <typename Request, void (*Function)(OpContext&, const Request&, wire::Reply)>
-struct Adapter<Function> {
+template <typename Request, void (*Function)(OpContext&, const Request&, wire::Reply),
+          Effect kEffect>
+struct Adapter<Function, kEffect> {
   static void run(OpContext& context, wire::Reply reply) {
     auto request = wire::decode<Request>(context.request, context.decode);
     if (!request) {
@@ -108,66 +121,66 @@ struct Adapter<Function> {
   }
 };
 
-template <auto Function>
-constexpr Operation row(Opcode opcode, Effect effect) {
-  return {opcode, &Adapter<Function>::run, effect, false};
+template <auto Function, Effect kEffect>
+constexpr Operation row(Opcode opcode) {
+  return {opcode, &Adapter<Function, kEffect>::run, kEffect, false};
 }
 constexpr Operation by_session(Opcode opcode) { return {opcode, nullptr, Effect::none, false}; }
 // ENOSYS on purpose: the kernel then does it itself, or never asks again.
 constexpr Operation declined(Opcode opcode) { return {opcode, nullptr, Effect::none, true}; }
 
 constexpr std::array kOperations{
-    row<&ops::lookup>(Opcode::lookup, Effect::none),
-    row<&ops::forget>(Opcode::forget, Effect::none),
-    row<&ops::getattr>(Opcode::getattr, Effect::none),
-    row<&ops::setattr>(Opcode::setattr, Effect::attributes),
-    row<&ops::readlink>(Opcode::readlink, Effect::none),
-    row<&ops::symlink>(Opcode::symlink, Effect::names),
-    row<&ops::mknod>(Opcode::mknod, Effect::names),
-    row<&ops::mkdir>(Opcode::mkdir, Effect::names),
-    row<&ops::unlink>(Opcode::unlink, Effect::names),
-    row<&ops::rmdir>(Opcode::rmdir, Effect::names),
-    row<&ops::rename>(Opcode::rename, Effect::names),
-    row<&ops::link>(Opcode::link, Effect::names),
-    row<&ops::open>(Opcode::open, Effect::opens),
-    row<&ops::read>(Opcode::read, Effect::none),
-    row<&ops::write>(Opcode::write, Effect::content),
-    row<&ops::statfs>(Opcode::statfs, Effect::none),
-    row<&ops::release>(Opcode::release, Effect::none),
-    row<&ops::fsync>(Opcode::fsync, Effect::none),
-    row<&ops::setxattr>(Opcode::setxattr, Effect::attributes),
-    row<&ops::getxattr>(Opcode::getxattr, Effect::none),
-    row<&ops::listxattr>(Opcode::listxattr, Effect::none),
-    row<&ops::removexattr>(Opcode::removexattr, Effect::attributes),
-    row<&ops::flush>(Opcode::flush, Effect::none),
+    row<&ops::lookup, Effect::none>(Opcode::lookup),
+    row<&ops::forget, Effect::none>(Opcode::forget),
+    row<&ops::getattr, Effect::none>(Opcode::getattr),
+    row<&ops::setattr, Effect::attributes>(Opcode::setattr),
+    row<&ops::readlink, Effect::none>(Opcode::readlink),
+    row<&ops::symlink, Effect::names>(Opcode::symlink),
+    row<&ops::mknod, Effect::names>(Opcode::mknod),
+    row<&ops::mkdir, Effect::names>(Opcode::mkdir),
+    row<&ops::unlink, Effect::names>(Opcode::unlink),
+    row<&ops::rmdir, Effect::names>(Opcode::rmdir),
+    row<&ops::rename, Effect::names>(Opcode::rename),
+    row<&ops::link, Effect::names>(Opcode::link),
+    row<&ops::open, Effect::opens>(Opcode::open),
+    row<&ops::read, Effect::none>(Opcode::read),
+    row<&ops::write, Effect::content>(Opcode::write),
+    row<&ops::statfs, Effect::none>(Opcode::statfs),
+    row<&ops::release, Effect::none>(Opcode::release),
+    row<&ops::fsync, Effect::none>(Opcode::fsync),
+    row<&ops::setxattr, Effect::attributes>(Opcode::setxattr),
+    row<&ops::getxattr, Effect::none>(Opcode::getxattr),
+    row<&ops::listxattr, Effect::none>(Opcode::listxattr),
+    row<&ops::removexattr, Effect::attributes>(Opcode::removexattr),
+    row<&ops::flush, Effect::none>(Opcode::flush),
     by_session(Opcode::init),
-    row<&ops::opendir>(Opcode::opendir, Effect::none),
-    row<&ops::readdir>(Opcode::readdir, Effect::none),
-    row<&ops::releasedir>(Opcode::releasedir, Effect::none),
-    row<&ops::fsyncdir>(Opcode::fsyncdir, Effect::none),
-    row<&ops::getlk>(Opcode::getlk, Effect::none),
-    row<&ops::setlk>(Opcode::setlk, Effect::none),
-    row<&ops::setlkw>(Opcode::setlkw, Effect::none),
-    row<&ops::access>(Opcode::access, Effect::none),
-    row<&ops::create>(Opcode::create, Effect::names),
+    row<&ops::opendir, Effect::none>(Opcode::opendir),
+    row<&ops::readdir, Effect::none>(Opcode::readdir),
+    row<&ops::releasedir, Effect::none>(Opcode::releasedir),
+    row<&ops::fsyncdir, Effect::none>(Opcode::fsyncdir),
+    row<&ops::getlk, Effect::none>(Opcode::getlk),
+    row<&ops::setlk, Effect::none>(Opcode::setlk),
+    row<&ops::setlkw, Effect::none>(Opcode::setlkw),
+    row<&ops::access, Effect::none>(Opcode::access),
+    row<&ops::create, Effect::names>(Opcode::create),
     by_session(Opcode::interrupt),
     declined(Opcode::bmap),  // block numbers of the source mean nothing through the mount
-    row<&ops::destroy>(Opcode::destroy, Effect::none),
-    row<&ops::ioctl>(Opcode::ioctl, Effect::attributes),
+    row<&ops::destroy, Effect::none>(Opcode::destroy),
+    row<&ops::ioctl, Effect::attributes>(Opcode::ioctl),
     declined(Opcode::poll),  // files and directories are always ready, which the kernel then says
     declined(Opcode::notify_reply),  // answers a kick (ADR 0005); the channel keeps it
-    row<&ops::batch_forget>(Opcode::batch_forget, Effect::none),
-    row<&ops::fallocate>(Opcode::fallocate, Effect::content),
-    row<&ops::readdirplus>(Opcode::readdirplus, Effect::none),
-    row<&ops::rename>(Opcode::rename2, Effect::names),
-    row<&ops::lseek>(Opcode::lseek, Effect::none),
-    row<&ops::copy_file_range>(Opcode::copy_file_range, Effect::content),
+    row<&ops::batch_forget, Effect::none>(Opcode::batch_forget),
+    row<&ops::fallocate, Effect::content>(Opcode::fallocate),
+    row<&ops::readdirplus, Effect::none>(Opcode::readdirplus),
+    row<&ops::rename, Effect::names>(Opcode::rename2),
+    row<&ops::lseek, Effect::none>(Opcode::lseek),
+    row<&ops::copy_file_range, Effect::content>(Opcode::copy_file_range),
     declined(Opcode::setupmapping),  // DAX, virtiofs only
     declined(Opcode::removemapping),
-    row<&ops::syncfs>(Opcode::syncfs, Effect::none),
-    row<&ops::tmpfile>(Opcode::tmpfile, Effect::names),
-    row<&ops::statx>(Opcode::statx, Effect::none),
-    row<&ops::copy_file_range_64>(Opcode::copy_file_range_64, Effect::content),
+    row<&ops::syncfs, Effect::none>(Opcode::syncfs),
+    row<&ops::tmpfile, Effect::names>(Opcode::tmpfile),
+    row<&ops::statx, Effect::none>(Opcode::statx),
+    row<&ops::copy_file_range_64, Effect::content>(Opcode::copy_file_range_64),
 };
 
 constexpr auto kByOpcode = [] {

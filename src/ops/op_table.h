@@ -4,19 +4,11 @@
 #include <cstdint>
 
 #include "ops/context.h"
+#include "ops/effect.h"
 #include "wire/opcode.h"
 #include "wire/reply.h"
 
 namespace passthroughfs {
-
-// What an operation may change in the source; drives the change record.
-enum class Effect : std::uint8_t {
-  none,
-  content,     // data of the node
-  names,       // names below the node (and below a second one for rename and link)
-  attributes,  // mode, owner, times, extended attributes; for setattr also the size
-  opens,       // nothing yet, but the open file may change content
-};
 
 // Decodes the request, runs the operation and answers (or hands the reply on to answer later). What
 // an answer that could not be sent would have given away is taken back.

@@ -79,7 +79,12 @@ Result<void> close_handle(MountState& state, NodeId node, std::uint64_t fh) noex
   TRY(state.handles->release(fh, node));
   if (inode && file) {
     state.backings.end_open(*inode, passthrough);
-    if (passthrough && (flags & O_ACCMODE) == O_RDWR) end_mappable(*inode);
+    if (passthrough && (flags & O_ACCMODE) == O_RDWR) {
+      end_mappable(*inode);
+      if (state.journal && inode.value()->mappable_opens.load() == 0) {
+        state.journal->may_be_mapped(*inode);
+      }
+    }
   }
   return ok();
 }

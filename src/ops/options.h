@@ -10,6 +10,7 @@ enum class HandleMode : std::uint8_t { table, stateless };
 enum class IoMode : std::uint8_t { automatic, passthrough, daemon };
 enum class TransportMode : std::uint8_t { automatic, uring, dev };
 enum class LockMode : std::uint8_t { automatic, source, mount };
+enum class JournalMode : std::uint8_t { file, memory, off };
 enum class CacheMode : std::uint8_t { normal, none, forever, coherent };
 
 // What a mount is asked to do; filled by the command line, constant afterwards.
@@ -21,6 +22,8 @@ struct MountConfig {
   TransportMode transport = TransportMode::automatic;
   CacheMode cache = CacheMode::normal;
   LockMode locks = LockMode::automatic;
+  JournalMode journal = JournalMode::file;
+  std::string journal_file;  // absolute; empty: one under the state directory, by the source
   bool writeback = false;  // needs cache=forever and the daemon's I/O through handles: preflight()
   unsigned threads = 0;    // 0: one per CPU
   bool read_only = false;

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cstdio>
 
+#include "ops/announce.h"
 #include "ops/attributes.h"
 #include "ops/handlers.h"
 
@@ -21,8 +22,17 @@ Result<EntryReply> make_entry(OpContext& context, std::string_view name, std::ui
   TRY(context.take_groups());
   // The source applies the mask itself, because a default ACL overrides it.
   set_thread_umask(umask);
+  AnnouncedNames change(context);
+  change.creates(parent, name);
   TRY(as_caller(context.caller, [&] { return check_void(make(parent.fd().get(), name.data())); }));
-  return EntryReply{TRY(look_up(context.state, parent, name.data()))};
+  InodeRef inode;
+  auto entry = look_up(context.state, parent, name.data(), &inode);
+  if (!entry) {
+    change.made_unseen(parent);
+    return entry.error();
+  }
+  change.made(inode, true);
+  return EntryReply{*entry};
 }
 
 // An inode whose last name goes away can no longer be opened by its file handle. If it is known and
@@ -48,8 +58,12 @@ class KeptOverRemoval {
 Result<void> remove(OpContext& context, std::string_view name, int flags) {
   const InodeRef parent = TRY(context.node());
   const KeptOverRemoval kept(context.state, parent, name.data());
-  return as_caller(context.caller,
-                   [&] { return check_void(::unlinkat(parent.fd().get(), name.data(), flags)); });
+  AnnouncedNames change(context);
+  change.removes(parent, name);
+  TRY(as_caller(context.caller,
+                [&] { return check_void(::unlinkat(parent.fd().get(), name.data(), flags)); }));
+  change.happened();
+  return ok();
 }
 
 }  // namespace
@@ -86,6 +100,8 @@ Result<EntryReply> link(OpContext& context, const wire::LinkRequest& request) {
   const InodeRef inode = TRY(context.state.inodes->get(request.old_nodeid));
   const InodeRef parent = TRY(context.node());
   const char* name = request.name.data();
+  AnnouncedNames change(context);
+  change.creates(parent, request.name);
   // Linking a descriptor needs CAP_DAC_READ_SEARCH, which gives no right over the new name's
   // directory; without it (mounted by a user) the link in /proc does, except for symbolic links.
   auto linked = as_caller(
@@ -102,6 +118,7 @@ Result<EntryReply> link(OpContext& context, const wire::LinkRequest& request) {
     });
   }
   if (!linked) return linked.error();
+  change.made(inode, false);
   return EntryReply{TRY(look_up(context.state, parent, name))};
 }
 
@@ -117,10 +134,14 @@ Result<void> rename(OpContext& context, const wire::RenameRequest& request) {
   const InodeRef from = TRY(context.node());
   const InodeRef to = TRY(context.state.inodes->get(request.new_parent));
   const KeptOverRemoval kept(context.state, to, request.new_name.data());
-  return as_caller(context.caller, [&] {
+  AnnouncedNames change(context);
+  change.moves(from, request.old_name, to, request.new_name, request.flags);
+  TRY(as_caller(context.caller, [&] {
     return check_void(::renameat2(from.fd().get(), request.old_name.data(), to.fd().get(),
                                   request.new_name.data(), request.flags));
-  });
+  }));
+  change.happened();
+  return ok();
 }
 
 }  // namespace passthroughfs::ops

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "ops/announce.h"
 #include "ops/handlers.h"
 #include "source/sys.h"
 
@@ -50,6 +51,7 @@ Result<void> setxattr(OpContext& context, const wire::SetxattrRequest& request) 
     return sys::set_xattr(inode.fd(), request.name.data(), request.value,
                           static_cast<int>(request.flags));
   };
+  const AnnouncedInode change(context, inode, inode.fd(), mark::kXattr | mark::kAttributes);
   Result<void> done;
   if (request.name == kAccessAcl) {
     // An ACL by an owner outside the owning group takes the set-group-ID bit away; the groups and
@@ -90,6 +92,7 @@ Result<ByteSpan> listxattr(OpContext& context, const wire::ListxattrRequest& req
 
 Result<void> removexattr(OpContext& context, const wire::RemovexattrRequest& request) {
   const InodeRef inode = TRY(context.node());
+  const AnnouncedInode change(context, inode, inode.fd(), mark::kXattr | mark::kAttributes);
   const auto remove = [&] { return sys::remove_xattr(inode.fd(), request.name.data()); };
   auto done = [&]() -> Result<void> {
     // The kernel takes file capabilities away on a write, with the writer's ids; refusing it would

@@ -17,6 +17,7 @@
 #include "channel/dev_fuse.h"
 #include "channel/uring.h"
 #include "ops/mount_state.h"
+#include "session/journal_file.h"
 #include "session/negotiate.h"
 #include "session/notifier.h"
 #include "session/openers.h"
@@ -87,9 +88,11 @@ class SessionImpl final : public Session {
   [[nodiscard]] HandlePage handles(std::uint64_t position, std::size_t most) const override;
   [[nodiscard]] StatsView stats() const override;
   [[nodiscard]] const MountConfig& config() const override { return state_.config; }
+  [[nodiscard]] ChangeQueries* changes() const override { return state_.journal.get(); }
 
  private:
   Result<Negotiated> shake_hands(std::string& message, bool rings);
+  Result<void> open_journal(std::string& message);
   void no_rings(std::string why);
   void find_own_device();
   void choose_io(const Negotiated& settled);
@@ -99,8 +102,9 @@ class SessionImpl final : public Session {
   std::unique_ptr<Channel> channel_;
   std::unique_ptr<Notifier> notifier_;
   std::unique_ptr<WorkerPool> pool_;
-  bool stacked_ = false;  // the source is a layer over another file system
-  std::string no_rings_;  // why it is not io_uring, if that was wanted
+  bool stacked_ = false;         // the source is a layer over another file system
+  std::string no_journal_file_;  // why the journal is in memory, if that was not asked for
+  std::string no_rings_;         // why it is not io_uring, if that was wanted
 };
 
 SessionImpl::~SessionImpl() {
@@ -135,9 +139,47 @@ Result<void> SessionImpl::prepare(std::string& message) {
     state_.silent_close = kind.silent_close;
     stacked_ = kind.stacked;
   }
+  TRY(open_journal(message));
   state_.inodes->set_backing_closer(
       [](void* context, std::int32_t id) { static_cast<MountState*>(context)->backings.close(id); },
       &state_);
+  return ok();
+}
+
+// A journal that was named is wanted, and the mount fails without it. Otherwise the mount is worth
+// more.
+Result<void> SessionImpl::open_journal(std::string& message) {
+  if (state_.config.journal == JournalMode::off) return ok();
+  ChangeJournal::Options options;
+  options.source = state_.config.source;
+  const bool named = !state_.config.journal_file.empty();
+  if (state_.config.journal == JournalMode::file) {
+    options.file = state_.config.journal_file;
+    if (!named) {
+      auto file = default_journal_file(state_.config.source);
+      if (file) {
+        options.file = *file;
+      } else {
+        no_journal_file_ = "no state directory: " + file.error().to_string();
+      }
+    }
+  }
+  const ChangeJournal::Subject subject{state_.source, *state_.inodes, *state_.handles, kMostInodes};
+  auto journal = ChangeJournal::open(options, subject);
+  if (!journal && !named && !options.file.empty()) {
+    no_journal_file_ = journal.error().message;
+    options.file.clear();
+    journal = ChangeJournal::open(options, subject);
+  }
+  if (!journal) {
+    message = journal.error().message;
+    return Err(journal.error().code);
+  }
+  if (!no_journal_file_.empty()) {
+    log_warning("changes are recorded in memory only: {}", no_journal_file_);
+  }
+  state_.journal = std::move(*journal);
+  state_.changes = &state_.journal->tracker();
   return ok();
 }
 
@@ -241,6 +283,7 @@ Result<void> SessionImpl::start(UniqueFd device, std::string& message) {
   state_.maps_direct_files = (settled.flags & wire::init_flag::direct_io_allow_mmap) != 0;
   find_own_device();
   choose_io(settled);
+  if (state_.journal) state_.journal->start(state_.own_device);
   notifier_ = std::make_unique<Notifier>(*channel_);
   state_.invalidations = notifier_.get();
   pool_ = std::make_unique<WorkerPool>(
@@ -257,6 +300,7 @@ Result<void> SessionImpl::start(UniqueFd device, std::string& message) {
 Result<void> SessionImpl::wait() {
   auto how = pool_->wait();
   state_.locks.abandon();
+  if (state_.journal) state_.journal->stop();
   return how;
 }
 
@@ -326,6 +370,14 @@ StatsView SessionImpl::stats() const {
   out.locks = locks_stay_in_kernel(state_.config) ? "mount" : "source";
   if (state_.config.locks == LockMode::source && locks_stay_in_kernel(state_.config)) {
     out.notes.emplace_back("locks=source needs handles=table: locks are seen on this mount only");
+  }
+  if (!no_journal_file_.empty()) {
+    out.notes.push_back("changes are recorded in memory only: " + no_journal_file_);
+  }
+  if (state_.journal) {
+    if (std::string trouble = state_.journal->trouble(); !trouble.empty()) {
+      out.notes.push_back(std::move(trouble));
+    }
   }
   if (!no_rings_.empty()) out.notes.push_back("not over io_uring: " + no_rings_);
   if (state_.config.cache == CacheMode::coherent) {

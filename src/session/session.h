@@ -9,6 +9,7 @@
 
 #include "base/fd.h"
 #include "base/result.h"
+#include "changes/change_queries.h"
 #include "ops/options.h"
 #include "wire/opcode.h"
 
@@ -94,6 +95,8 @@ class Session {
   [[nodiscard]] virtual HandlePage handles(std::uint64_t position, std::size_t most) const = 0;
   [[nodiscard]] virtual StatsView stats() const = 0;
   [[nodiscard]] virtual const MountConfig& config() const = 0;
+  // The record of changes; nullptr: journal=off. Lives as long as the session.
+  [[nodiscard]] virtual ChangeQueries* changes() const = 0;
 };
 
 // Makes the process fit to serve: raises RLIMIT_NOFILE, umask 0, drops supplementary groups and

@@ -40,6 +40,7 @@ class FakeSession : public Session {
   }
   [[nodiscard]] StatsView stats() const override { return view; }
   [[nodiscard]] const MountConfig& config() const override { return mount; }
+  [[nodiscard]] ChangeQueries* changes() const override { return nullptr; }
 
   std::vector<HandleView> views;
   mutable std::pair<std::uint64_t, std::size_t> asked;

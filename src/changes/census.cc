@@ -1,0 +1,224 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "changes/census.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <map>
+#include <thread>
+
+#include "source/sys.h"
+
+namespace passthroughfs {
+namespace {
+
+constexpr int kDirectoriesPerStep = 64;
+
+}  // namespace
+
+void Census::begin(std::uint64_t epoch) {
+  walking_ = true;
+  epoch_ = epoch;
+  waiting_ = {ChangeStore::kRoot};
+  seen_ = {ChangeStore::kRoot};
+  missing_.clear();
+}
+void Census::begin_counting() { begin(0); }
+void Census::begin_comparing(std::uint64_t epoch) {
+  begin(epoch);
+  if (const auto st = look_at(source_.root(), "")) {
+    const Stamp now = tracker_.stamp(*st);
+    altered(ChangeStore::kRoot, store_.known(ChangeStore::kRoot), now);
+  }
+}
+
+bool Census::step() {
+  places_.refresh();
+  for (int i = 0; i < kDirectoriesPerStep && !waiting_.empty(); ++i) {
+    const ObjectId directory = waiting_.back();
+    waiting_.pop_back();
+    visit(directory);
+  }
+  if (!waiting_.empty()) return true;
+  settle_missing();
+  if (const auto st = look_at(source_.root(), "")) {
+    store_.set_known(ChangeStore::kRoot, tracker_.stamp(*st));
+  }
+  walking_ = false;
+  seen_.clear();
+  return false;
+}
+
+bool Census::list(BorrowedFd directory, std::vector<Entry>& entries) {
+  std::vector<std::byte> buffer(64U << 10);
+  for (;;) {
+    const auto used = sys::read_directory(directory, buffer);
+    if (!used) return false;
+    if (*used == 0) return true;
+    for (std::size_t at = 0; at < *used;) {
+      const auto* raw = reinterpret_cast<const sys::RawDirent*>(buffer.data() + at);
+      at += raw->reclen;
+      const std::string name = raw->name;
+      if (name == "." || name == "..") continue;
+      if (const auto st = look_at(directory, raw->name)) entries.push_back({name, *st});
+    }
+  }
+}
+
+void Census::visit(ObjectId directory) {
+  const UniqueFd path = places_.open(directory);
+  if (!path.valid()) return;
+  auto fd = source_.reopen(path.borrow(), O_RDONLY | O_DIRECTORY | O_NOATIME);
+  if (!fd) fd = source_.reopen(path.borrow(), O_RDONLY | O_DIRECTORY);
+  std::vector<Entry> entries;
+  if (!fd || !list(fd->borrow(), entries)) return;
+  std::map<std::string, ObjectId> known;
+  store_.children(directory,
+                  [&](std::string_view name, ObjectId object) { known.emplace(name, object); });
+  for (const Entry& entry : entries) {
+    const auto before = known.find(entry.name);
+    take_down(directory, entry, before == known.end() ? 0 : before->second);
+    if (before != known.end()) known.erase(before);
+  }
+  for (auto& [name, object] : known) missing_.emplace_back(Place{directory, name}, object);
+}
+
+void Census::take_down(ObjectId directory, const Entry& entry, ObjectId known) {
+  const ObjectKey key = key_of(entry.st);
+  const Stamp now = tracker_.stamp(entry.st);
+  const bool is_directory = S_ISDIR(entry.st.stx_mode);
+  ObjectId object = store_.find(key);
+  const Place place{directory, entry.name};
+  if (epoch_ != 0) {
+    const bool unknown = object == 0;
+    if (unknown) object = store_.born(key, entry.st.stx_mode, epoch_);
+    if (known != object) {
+      store_.add(NameRow{epoch_, directory, entry.name, known, store_.known(known), 0});
+      // A directory has one place: where it was known to be it is no more.
+      if (is_directory) {
+        for (const Place& other : store_.places(object)) {
+          store_.add(NameRow{epoch_, other.directory, other.name, object, store_.known(object), 0});
+        }
+      }
+      if (known != 0) missing_.emplace_back(Place{}, known);
+    }
+    if (!unknown) altered(object, store_.known(object), now);
+  } else if (object == 0) {
+    object = store_.ensure(key, entry.st.stx_mode, true);
+  }
+  if (known != object) store_.link(place, object, is_directory);
+  store_.set_known(object, now);
+  const bool is_first = seen_.insert(object).second;
+  if (is_directory && is_first && key.device != places_.own_device()) waiting_.push_back(object);
+}
+
+void Census::altered(ObjectId object, const Stamp& then, const Stamp& now) {
+  if (!then.known() || (then.ctime == now.ctime && then.racy == 0)) return;
+  if (then.ctime == now.ctime && then.size == now.size && S_ISDIR(now.mode)) return;
+  InodeRow row;
+  row.epoch = epoch_;
+  row.object = object;
+  row.stamp = then;
+  // Names that come and go move the times of their directory.
+  if (S_ISDIR(now.mode)) {
+    row.marks = then.mtime == now.mtime ? mark::kXattr : 0;
+  } else {
+    // Its times may have been set back after a change of its content.
+    row.marks =
+        then.size != now.size || then.mtime != now.mtime ? mark::kData : mark::kData | mark::kXattr;
+  }
+  store_.add(row);
+}
+
+// A name that was known is not there any more.
+void Census::gone(const Place& place, ObjectId object) {
+  const Stamp then = store_.known(object);
+  if (place.directory != 0) {
+    store_.add(NameRow{epoch_, place.directory, place.name, object, then, 0});
+    store_.unlink(place);
+  }
+  if (seen_.count(object) != 0 || store_.has_place(object)) return;
+  std::vector<std::pair<Place, ObjectId>> below;
+  store_.children(object, [&](std::string_view name, ObjectId child) {
+    below.emplace_back(Place{object, std::string(name)}, child);
+  });
+  store_.end(object);
+  for (const auto& [child_place, child] : below) gone(child_place, child);
+}
+
+void Census::settle_missing() {
+  if (epoch_ == 0) {
+    // Removed while the walk went on; the log says so.
+    missing_.clear();
+    return;
+  }
+  for (const auto& [place, object] : missing_) {
+    // Somebody may have made it anew meanwhile, which the log says.
+    if (place.directory != 0 && store_.at(place) != object) continue;
+    gone(place, object);
+  }
+  missing_.clear();
+}
+
+void Census::before_name(const Place& place, ObjectId before, const Stamp& stamp) {
+  if (!is_comparing()) return;
+  const ObjectId known = store_.at(place);
+  if (known != before) {
+    store_.add(NameRow{epoch_, place.directory, place.name, known, store_.known(known), 0});
+  }
+  if (before != 0 && stamp.known() && store_.birth(before) < epoch_) {
+    altered(before, store_.known(before), stamp);
+  }
+}
+
+void Census::before_inode(ObjectId object, const Stamp& stamp) {
+  if (!is_comparing() || !stamp.known()) return;
+  altered(object, store_.known(object), stamp);
+}
+
+void Census::before_end(ObjectKey key) {
+  if (!is_comparing()) return;
+  const ObjectId object = store_.find(key);
+  if (object == 0 || seen_.count(object) != 0) return;
+  for (const Place& place : store_.places(object)) gone(place, object);
+}
+
+void Census::refresh() {
+  places_.refresh();
+  const auto look_again = [this](const std::vector<ObjectId>& objects,
+                                 const std::vector<Place>& changed) {
+    std::pair<std::vector<ObjectId>, std::vector<Place>> racy;
+    for (const ObjectId object : objects) {
+      std::optional<struct statx> st;
+      const auto names = places_.names(object, st);
+      if (names.empty() || !st) continue;
+      const Stamp now = tracker_.stamp(*st);
+      store_.set_known(object, now);
+      if (now.racy != 0) racy.first.push_back(object);
+    }
+    for (const Place& place : changed) {
+      const UniqueFd directory = places_.open(place.directory);
+      const auto st = directory.valid() ? look_at(directory.borrow(), place.name.c_str())
+                                        : std::optional<struct statx>();
+      if (!st) {
+        store_.unlink(place);
+        continue;
+      }
+      const ObjectId object = store_.ensure(key_of(*st), st->stx_mode, false);
+      if (store_.at(place) != object) store_.link(place, object, S_ISDIR(st->stx_mode));
+      const Stamp now = tracker_.stamp(*st);
+      store_.set_known(object, now);
+      if (now.racy != 0) racy.second.push_back(place);
+    }
+    return racy;
+  };
+  const auto racy = look_again(store_.take_stale_objects(), store_.take_stale_places());
+  if (racy.first.empty() && racy.second.empty()) return;
+  // Times of this moment prove nothing later; a little older ones do.
+  std::this_thread::sleep_for(std::chrono::milliseconds(25));
+  (void)look_again(racy.first, racy.second);
+}
+
+}  // namespace passthroughfs

@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <unordered_set>
+#include <vector>
+
+#include "changes/places.h"
+#include "changes/store.h"
+#include "changes/tracker.h"
+
+namespace passthroughfs {
+
+// What the journal knows of the whole source, so that it can tell what was changed while nothing
+// was mounted: every name, and each inode's attributes. A walk of the source brings the tables up
+// to date, in steps, while the mount serves; where the source is not as it was known, that is told
+// as a change in an epoch that had ended by then (compare()). Used by one thread at a time, inside
+// a transaction. May throw DatabaseError.
+class Census {
+ public:
+  Census(ChangeStore& store, Places& places, const SourceTree& source,
+         const ChangeTracker& tracker) noexcept
+      : store_(store), places_(places), source_(source), tracker_(tracker) {}
+
+  // Begins a walk that only takes down what there is.
+  void begin_counting();
+  // Begins a walk that compares with what was known, and tells differences as changes in `epoch`.
+  void begin_comparing(std::uint64_t epoch);
+  [[nodiscard]] bool is_walking() const noexcept { return walking_; }
+  [[nodiscard]] bool is_comparing() const noexcept { return walking_ && epoch_ != 0; }
+  // Some directories more. False: the walk is done.
+  bool step();
+
+  // While comparing: a name or an inode is about to be recorded as changed now. What was known of
+  // it counts before that is overwritten.
+  void before_name(const Place& place, ObjectId before, const Stamp& stamp);
+  void before_inode(ObjectId object, const Stamp& stamp);
+  void before_end(ObjectKey key);
+
+  // Looks again at what has been recorded as changed since it was last looked at.
+  void refresh();
+
+ private:
+  struct Entry {
+    std::string name;
+    struct statx st;
+  };
+  void begin(std::uint64_t epoch);
+  void visit(ObjectId directory);
+  void take_down(ObjectId directory, const Entry& entry, ObjectId known);
+  void gone(const Place& place, ObjectId object);
+  void settle_missing();
+  void altered(ObjectId object, const Stamp& then, const Stamp& now);
+  bool list(BorrowedFd directory, std::vector<Entry>& entries);
+
+  ChangeStore& store_;
+  Places& places_;
+  const SourceTree& source_;
+  const ChangeTracker& tracker_;
+  bool walking_ = false;
+  std::uint64_t epoch_ = 0;  // 0: nothing is compared
+  std::vector<ObjectId> waiting_;
+  std::unordered_set<ObjectId> seen_;
+  std::vector<std::pair<Place, ObjectId>> missing_;
+};
+
+}  // namespace passthroughfs

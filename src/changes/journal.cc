@@ -1,0 +1,562 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "changes/journal.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <pthread.h>
+#include <sched.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <charconv>
+#include <chrono>
+#include <csignal>
+#include <vector>
+
+#include "base/log.h"
+#include "changes/altered.h"
+#include "changes/net_difference.h"
+#include "changes/source_traits.h"
+#include "source/write_probe.h"
+#include "table/slot_table.h"
+
+namespace passthroughfs {
+namespace {
+
+using std::chrono::milliseconds;
+using Clock = std::chrono::steady_clock;
+
+// How long changes are gathered before they are brought into the database.
+constexpr milliseconds kGather{100};
+// How long until the next try after a failure, or the next look at files that were mapped.
+constexpr milliseconds kRetry{1000};
+// How often files are looked at that may be written unseen, while somebody waits for changes.
+constexpr milliseconds kLook{500};
+constexpr std::size_t kMostReports = 4096;
+// After a power loss epochs are not what tokens say that were given out last.
+constexpr std::uint64_t kEpochLeap = 1U << 20;
+
+constexpr std::string_view kTokenPrefix = "p1:";
+
+bool can_write(std::uint32_t flags) noexcept { return (flags & O_ACCMODE) != O_RDONLY; }
+bool can_map(std::uint32_t flags) noexcept { return (flags & O_ACCMODE) == O_RDWR; }
+
+bool parse(std::string_view text, std::uint64_t& value, int base) noexcept {
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value, base);
+  return error == std::errc() && end == text.data() + text.size() && !text.empty();
+}
+
+}  // namespace
+
+ChangeJournal::ChangeJournal(Options options, const Subject& subject,
+                             std::unique_ptr<ChangeStore> store, std::unique_ptr<ChangeLog> log,
+                             std::unique_ptr<ChangeTracker> tracker)
+    : options_(std::move(options)),
+      source_(subject.source),
+      inodes_(subject.inodes),
+      handles_(subject.handles),
+      store_(std::move(store)),
+      log_(std::move(log)),
+      tracker_(std::move(tracker)),
+      places_(*store_, source_, inodes_),
+      census_(*store_, places_, source_, *tracker_),
+      recorder_(*store_, places_, inodes_, census_) {}
+
+ChangeJournal::~ChangeJournal() { stop(); }
+
+Outcome<std::unique_ptr<ChangeJournal>> ChangeJournal::open(const Options& options,
+                                                            const Subject& subject) {
+  // The log first: its lock says whether the database may be opened at all. It needs to know the
+  // journal's identity, so a new one is made under that lock.
+  std::unique_ptr<ChangeLog> log;
+  auto store = ChangeStore::open(options.file);
+  if (!store) return store.error();
+  const auto failed = [&](Errno error) {
+    if (error == EBUSY) {
+      return Error{EBUSY, fmt::format("journal '{}' is in use by another mount", options.file)};
+    }
+    if (error == EINVAL) {
+      return Error{EINVAL, fmt::format("'{}-log' is not a change log of passthroughfs; it was left "
+                                       "untouched",
+                                       options.file)};
+    }
+    return Error{error.value(),
+                 fmt::format("journal '{}-log': {}", options.file, error.to_string())};
+  };
+  auto opened = options.file.empty() ? ChangeLog::in_memory()
+                                     : ChangeLog::open(options.file + "-log", (*store)->identity());
+  if (!opened) return failed(opened.error());
+  auto tracker = ChangeTracker::create(**opened, subject.inodes, subject.inode_capacity,
+                                       probe_source(subject.source));
+  if (!tracker) return failed(tracker.error());
+  std::unique_ptr<ChangeJournal> journal(new ChangeJournal(
+      options, subject, std::move(*store), std::move(*opened), std::move(*tracker)));
+  if (auto taken = journal->take_over(); !taken) return taken.error();
+  return journal;
+}
+
+// What an earlier process has left, and the beginning of this mount's first epoch.
+Outcome<void> ChangeJournal::take_over() {
+  MutexLock lock(mutex_);
+  try {
+    const auto root = look_at(source_.root(), "");
+    if (!root) return Error{EIO, "the source cannot be looked at"};
+    const ObjectKey before = store_->key_of(ChangeStore::kRoot);
+    if (before.exists() &&
+        (store_->meta("source") != options_.source || before.ino != key_of(*root).ino)) {
+      return Error{EINVAL, fmt::format("journal '{}' belongs to another source, '{}'; it was left "
+                                       "untouched",
+                                       options_.file, store_->meta("source"))};
+    }
+    store_->begin(true);
+    store_->set_root(key_of(*root));
+    store_->set_meta("source", options_.source);
+    std::uint64_t epoch = std::max(store_->newest_epoch(), log_->epoch());
+    const bool asked = store_->has_epoch_of(ChangeStore::EpochKind::checkpoint) ||
+                       store_->has_epoch_of(ChangeStore::EpochKind::report);
+    recorder_.keep_known(asked);
+    if (log_->found() == ChangeLog::Found::records) {
+      recorder_.from_dead_process(true);
+      std::uint64_t applied = 0;
+      (void)parse(store_->meta("applied"), applied, 10);
+      const auto record = [this](ByteSpan bytes) {
+        if (!decode(bytes, recorder_)) log_warning("the change log has a record that is none");
+      };
+      const std::uint64_t end = log_->read(std::max(applied, log_->position()), record);
+      log_->take_intents([this](ByteSpan bytes) { recorder_.intent(bytes); });
+      store_->set_meta("applied", fmt::format("{}", end));
+      if (log_->lost()) {
+        note_gap(epoch, "the daemon was killed while changes waited to be recorded");
+        log_->forget_loss();
+      }
+      recorder_.from_dead_process(false);
+    } else {
+      store_->set_meta("applied", "0");
+      if (log_->found() == ChangeLog::Found::stale) epoch += kEpochLeap;
+    }
+    const std::uint64_t ended = epoch;
+    mount_epoch_ = epoch + 1;
+    if (!asked) {
+      // Nobody has a token, so nobody can ask about what was before.
+      store_->forget_before(mount_epoch_);
+    } else if (store_->meta("census") == "done") {
+      census_.begin_comparing(ended);
+    } else {
+      note_gap(ended,
+               "the source may have been changed while it was not mounted, and it was not "
+               "known completely before");
+      census_.begin_counting();
+    }
+    store_->set_meta("census", "");
+    store_->add_epoch(mount_epoch_, ChangeStore::EpochKind::mount);
+    store_->commit();
+    if (log_->found() == ChangeLog::Found::records) {
+      std::uint64_t end = 0;
+      (void)parse(store_->meta("applied"), end, 10);
+      log_->release(end);
+    }
+    log_->set_epoch(mount_epoch_);
+    census_runs_ = census_.is_walking();
+    return {};
+  } catch (const DatabaseError& error) {
+    store_->abandon();
+    return Error{EIO, fmt::format("journal '{}': {}", options_.file, error.what())};
+  }
+}
+
+void ChangeJournal::start(std::uint64_t own_device) {
+  {
+    MutexLock lock(mutex_);
+    places_.set_own_device(own_device);
+  }
+  // The program's signals are for its own threads, and SIGIO may come for a probe.
+  sigset_t all;
+  sigset_t before;
+  sigfillset(&all);
+  (void)pthread_sigmask(SIG_SETMASK, &all, &before);
+  thread_ = std::thread([this] { run(); });
+  (void)pthread_sigmask(SIG_SETMASK, &before, nullptr);
+}
+
+void ChangeJournal::run() noexcept {
+  (void)pthread_setname_np(pthread_self(), "journal");
+  // It has time: whoever makes changes goes first.
+  const sched_param none{};
+  (void)pthread_setschedparam(pthread_self(), SCHED_BATCH, &none);
+  bool failed = false;
+  while (!stop_) {
+    const bool census = census_runs_;
+    const bool look = failed || is_watching_mapped();
+    if (!census) log_->wait(Clock::now() + (look ? kRetry : std::chrono::hours(24)));
+    if (stop_) break;
+    log_->gather(Clock::now() + (failed ? kRetry : census ? milliseconds(0) : kGather));
+    MutexLock lock(mutex_);
+    try {
+      drain();
+      if (census_runs_) census_step();
+      if (failed) log_info("the journal can be written again");
+      failed = false;
+      trouble_.clear();
+    } catch (const DatabaseError& error) {
+      store_->abandon();
+      if (!failed) log_error("the journal cannot be written: {}", error.what());
+      failed = true;
+      trouble_ = fmt::format("the journal cannot be written: {}", error.what());
+    } catch (const std::bad_alloc&) {
+      store_->abandon();
+      failed = true;
+      trouble_ = "no memory for the journal";
+    }
+    changed_.notify_all();
+    // Soon, because they are held: a file that is removed meanwhile keeps its room.
+    ask_mapped(false);
+  }
+}
+
+bool ChangeJournal::is_watching_mapped() noexcept {
+  MutexLock lock(mapped_mutex_);
+  return !mapped_.empty();
+}
+
+// Everything that the log has, in one transaction.
+void ChangeJournal::drain() {
+  const std::uint64_t from = log_->position();
+  if (untold_.exchange(false)) {
+    store_->begin();
+    note_gap(log_->epoch(), "an operation did not say what it changed");
+    store_->commit();
+  }
+  if (log_->is_empty(from)) return;
+  store_->begin();
+  std::uint64_t ordinal = drained_;
+  const std::uint64_t end = log_->read(from, [&](ByteSpan bytes) {
+    recorder_.once_more(ordinal < ordinal_);
+    if (!decode(bytes, recorder_)) log_warning("the change log has a record that is none");
+    ++ordinal;
+    if (ordinal > ordinal_) ordinal_ = ordinal;
+  });
+  store_->set_meta("applied", fmt::format("{}", end));
+  if (log_->lost()) note_gap(log_->epoch(), "there was no room for all changes");
+  store_->commit();
+  if (log_->lost()) log_->forget_loss();
+  log_->release(end);
+  drained_ = ordinal;
+}
+
+// ---- what is known of the whole source
+// -------------------------------------------------------------
+
+void ChangeJournal::begin_census() {
+  if (options_.file.empty() || census_.is_walking() || store_->meta("census") == "done") return;
+  recorder_.keep_known(true);
+  census_.begin_counting();
+  census_runs_ = true;
+  log_->wake();
+}
+
+void ChangeJournal::census_step() {
+  store_->begin();
+  const bool more = census_.step();
+  if (!more) store_->set_meta("census", "done");
+  store_->commit();
+  if (!more) census_runs_ = false;
+}
+
+void ChangeJournal::wait_until_compared() {
+  while (census_.is_comparing() && !stop_ && !interrupted_) changed_.wait(mutex_);
+}
+
+// ---- epochs
+// --------------------------------------------------------------------------------------
+
+// Files that may be written without a request: what they are like as the epoch begins.
+void ChangeJournal::ask_writers() {
+  struct Writer {
+    NodeId node;
+    bool mappable;
+  };
+  std::vector<Writer> writers;
+  handles_.for_each([&](std::uint64_t, const HandleRef& handle) {
+    if (handle->kind == HandleKind::file && handle->io == HandleIo::passthrough &&
+        can_write(handle->flags)) {
+      writers.push_back({handle->node, can_map(handle->flags)});
+    }
+  });
+  for (const Writer& writer : writers) {
+    auto inode = inodes_.get(writer.node);
+    if (!inode) continue;
+    auto file = source_.reopen(inode->fd(), O_RDONLY | O_NOATIME);
+    if (!file) file = source_.reopen(inode->fd(), O_RDONLY);
+    tracker_->asks_again(*inode, file ? file->borrow() : inode->fd(), writer.mappable);
+    // From now on a store through a mapping moves the times again: a page that is clean is written
+    // to only by way of the kernel.
+    if (file && writer.mappable && !tracker_->traits().silent_mappings) {
+      (void)::sync_file_range(
+          file->get(), 0, 0,
+          SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER);
+    }
+  }
+}
+
+void ChangeJournal::may_be_mapped(const InodeRef& inode) noexcept {
+  bool first = false;
+  try {
+    MutexLock lock(mapped_mutex_);
+    first = mapped_.empty();
+    if (mapped_.insert(inode.id()).second) inodes_.hold(inode);
+  } catch (const std::bad_alloc&) {
+    log_warning("no memory to watch a mapping: stores through it may go unreported");
+  }
+  if (first) log_->wake();
+}
+
+// Files that were closed and may be mapped for writing still. `ask`: as an epoch begins.
+void ChangeJournal::ask_mapped(bool ask) {
+  std::unordered_set<NodeId> nodes;
+  {
+    MutexLock lock(mapped_mutex_);
+    nodes.swap(mapped_);
+  }
+  std::vector<NodeId> kept;
+  for (const NodeId node : nodes) {
+    auto inode = inodes_.get(node);
+    bool mapped = false;
+    if (inode) {
+      const auto st = look_at(inode->fd(), "");
+      mapped = st && st->stx_nlink > 0 && may_be_written(source_, inode->fd());
+      if (mapped && ask) {
+        auto file = source_.reopen(inode->fd(), O_RDONLY | O_NOATIME);
+        if (!file) file = source_.reopen(inode->fd(), O_RDONLY);
+        tracker_->asks_again(*inode, file ? file->borrow() : inode->fd(), true);
+        if (file && !tracker_->traits().silent_mappings) {
+          (void)::sync_file_range(
+              file->get(), 0, 0,
+              SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER);
+        }
+      }
+    }
+    if (mapped) {
+      kept.push_back(node);
+    } else {
+      inodes_.drop_hold(SlotNumber::slot(node));
+    }
+  }
+  MutexLock lock(mapped_mutex_);
+  for (const NodeId node : kept) {
+    // Closed once more meanwhile: then it is held twice.
+    if (!mapped_.insert(node).second) inodes_.drop_hold(SlotNumber::slot(node));
+  }
+}
+
+// Whether this epoch, the last one, has brought a difference.
+bool ChangeJournal::is_changed_in(std::uint64_t epoch) {
+  if (!store_->has_rows(epoch)) return false;
+  store_->begin();
+  const bool changed = !net_difference(*store_, places_, source_, epoch, true).empty();
+  store_->commit();
+  return changed;
+}
+
+// Begins an epoch, unless the last one says the same; gives its number. The log is drained.
+std::uint64_t ChangeJournal::turn(ChangeStore::EpochKind kind, bool reuse) {
+  const std::uint64_t before = log_->epoch();
+  if (reuse && !is_changed_in(before)) {
+    store_->begin(kind == ChangeStore::EpochKind::checkpoint);
+    store_->add_epoch(before, kind);
+    store_->commit();
+    begin_census();
+    return before;
+  }
+  const std::uint64_t epoch = before + 1;
+  log_->set_epoch(epoch);
+  ask_writers();
+  ask_mapped(true);
+  drain();
+  store_->begin(kind == ChangeStore::EpochKind::checkpoint);
+  census_.refresh();
+  store_->add_epoch(epoch, kind);
+  store_->thin_out(kMostReports);
+  store_->commit();
+  begin_census();
+  return epoch;
+}
+
+void ChangeJournal::note_gap(std::uint64_t epoch, const std::string& reason) {
+  store_->set_meta("gap", fmt::format("{}", epoch));
+  store_->set_meta("gap_reason", reason);
+}
+
+// ---- tokens
+// --------------------------------------------------------------------------------------
+
+std::string ChangeJournal::token(std::uint64_t epoch) const {
+  return fmt::format("{}{:016x}:{}", kTokenPrefix, store_->identity(), epoch);
+}
+
+// The boundary from which rows count. Errors as ChangeQueries::since.
+Outcome<std::uint64_t> ChangeJournal::epoch_of(std::string_view token) {
+  std::uint64_t identity = 0;
+  std::uint64_t epoch = 0;
+  const std::string_view rest =
+      token.starts_with(kTokenPrefix) ? token.substr(kTokenPrefix.size()) : std::string_view();
+  const std::size_t colon = rest.find(':');
+  if (colon != 16 || !parse(rest.substr(0, colon), identity, 16) ||
+      !parse(rest.substr(colon + 1), epoch, 10)) {
+    return Error{EINVAL, fmt::format("'{}' is not a token", token)};
+  }
+  if (identity != store_->identity()) {
+    return Error{EINVAL, fmt::format("the token '{}' is of another journal", token)};
+  }
+  if (epoch > log_->epoch()) {
+    return Error{EINVAL, fmt::format("the token '{}' was never given out", token)};
+  }
+  const std::uint64_t boundary = store_->boundary(epoch);
+  if (boundary == 0) {
+    return Error{ENOENT, fmt::format("what the token '{}' needs has been forgotten", token)};
+  }
+  return boundary;
+}
+
+// ---- questions
+// -----------------------------------------------------------------------------------
+
+template <typename T, typename Work>
+Outcome<T> ChangeJournal::ask(Work&& work) {
+  MutexLock lock(mutex_);
+  try {
+    wait_until_compared();
+    if (stopping_ || interrupted_) return Error{ESHUTDOWN, "the mount is ending"};
+    drain();
+    auto answer = work();
+    answered_ = drained_;
+    return answer;
+  } catch (const DatabaseError& error) {
+    store_->abandon();
+    return Error{EIO, fmt::format("the journal cannot be used: {}", error.what())};
+  } catch (const std::bad_alloc&) {
+    store_->abandon();
+    return Error{ENOMEM, "no memory for the answer"};
+  }
+}
+
+Outcome<std::string> ChangeJournal::checkpoint() {
+  return ask<std::string>([this]() PFS_NO_THREAD_SAFETY_ANALYSIS -> Outcome<std::string> {
+    return token(turn(ChangeStore::EpochKind::checkpoint, true));
+  });
+}
+
+Outcome<ChangeReport> ChangeJournal::since(std::optional<std::string_view> since, bool renames) {
+  return ask<ChangeReport>([&]() PFS_NO_THREAD_SAFETY_ANALYSIS -> Outcome<ChangeReport> {
+    std::uint64_t from = mount_epoch_;
+    if (since) {
+      const auto asked = epoch_of(*since);
+      if (!asked) return asked.error();
+      from = *asked;
+    }
+    ChangeReport report;
+    report.since = since ? std::string(*since) : token(from);
+    report.token = token(turn(ChangeStore::EpochKind::report, true));
+    store_->begin();
+    report.changes = net_difference(*store_, places_, source_, from, renames);
+    store_->commit();
+    std::uint64_t gap = 0;
+    if (parse(store_->meta("gap"), gap, 10) && from <= gap) {
+      report.complete = false;
+      report.reason = store_->meta("gap_reason");
+    }
+    if (!trouble_.empty()) {
+      report.complete = false;
+      report.reason = trouble_;
+    }
+    return report;
+  });
+}
+
+Outcome<void> ChangeJournal::forget_before(std::string_view token) {
+  auto done = ask<bool>([&]() PFS_NO_THREAD_SAFETY_ANALYSIS -> Outcome<bool> {
+    const auto epoch = epoch_of(token);
+    if (!epoch) return epoch.error();
+    store_->begin();
+    store_->forget_before(*epoch);
+    store_->commit();
+    return true;
+  });
+  if (!done) return done.error();
+  return {};
+}
+
+bool ChangeJournal::wait_for_change(std::string_view token, Clock::time_point deadline) {
+  MutexLock lock(mutex_);
+  for (;;) {
+    if (interrupted_ || stopping_) return false;
+    try {
+      const auto epoch = epoch_of(token);
+      if (!epoch || *epoch < log_->epoch()) return true;
+      if (drained_ != answered_) return true;
+      const auto now = Clock::now();
+      if (now >= deadline) return false;
+      // Writes to files that are open in passthrough come to nobody's ears.
+      const bool unseen = store_->has_rows(*epoch);
+      const auto until = unseen ? std::min(deadline, now + kLook) : deadline;
+      if (changed_.wait_until(mutex_, until) == std::cv_status::timeout && unseen &&
+          until < deadline) {
+        return true;
+      }
+    } catch (const DatabaseError&) {
+      return true;
+    }
+  }
+}
+
+void ChangeJournal::interrupt() {
+  interrupted_ = true;
+  MutexLock lock(mutex_);
+  changed_.notify_all();
+}
+
+std::string ChangeJournal::trouble() {
+  MutexLock lock(mutex_);
+  return trouble_;
+}
+
+bool ChangeJournal::knows_source() {
+  MutexLock lock(mutex_);
+  try {
+    return store_->meta("census") == "done";
+  } catch (const DatabaseError&) {
+    return false;
+  }
+}
+
+void ChangeJournal::stop() noexcept {
+  stop_ = true;
+  interrupted_ = true;
+  log_->wake();
+  if (thread_.joinable()) {
+    {
+      MutexLock lock(mutex_);
+      changed_.notify_all();
+    }
+    thread_.join();
+  }
+  MutexLock lock(mutex_);
+  if (stopping_) return;
+  stopping_ = true;
+  try {
+    drain();
+    store_->begin(true);
+    census_.refresh();
+    // A comparison that was not finished cannot be made up for.
+    if (census_.is_comparing()) {
+      note_gap(log_->epoch(), "the mount ended before the source had been looked through");
+    }
+    store_->commit();
+    log_->close_in_order();
+  } catch (const std::exception& error) {
+    store_->abandon();
+    log_error("the journal could not be closed: {}", error.what());
+  }
+  ask_mapped(false);
+}
+
+}  // namespace passthroughfs

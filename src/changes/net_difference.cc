@@ -1,0 +1,276 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "changes/net_difference.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <map>
+#include <set>
+
+#include "changes/altered.h"
+#include "changes/digest.h"
+#include "changes/touched.h"
+#include "source/sys.h"
+
+namespace passthroughfs {
+namespace {
+
+const char* type_name(std::uint32_t mode) noexcept {
+  switch (mode & S_IFMT) {
+    case S_IFDIR: return "directory";
+    case S_IFLNK: return "symlink";
+    case S_IFIFO: return "fifo";
+    case S_IFSOCK: return "socket";
+    case S_IFBLK: return "block";
+    case S_IFCHR: return "character";
+    default: return "file";
+  }
+}
+
+[[nodiscard]] bool says_something(const Change& change) noexcept {
+  return change.created || change.deleted || change.data || change.attributes || change.xattr ||
+         change.renamed;
+}
+
+// The report while it is being made: one entry per path.
+class Report {
+ public:
+  explicit Report(const SourceTree& source) : source_(source) {}
+
+  Change& entry(const std::string& path, std::uint32_t mode) {
+    Change& change = changes_[path];
+    if (change.path.empty()) change.path = path.empty() ? "." : path;
+    change.type = type_name(mode);
+    return change;
+  }
+  [[nodiscard]] const Change* find(const std::string& path) const {
+    const auto found = changes_.find(path);
+    return found == changes_.end() ? nullptr : &found->second;
+  }
+
+  void created(const std::string& path, const Bound& now) {
+    if (const auto gone = gone_.find(path); gone != gone_.end()) {
+      // Something else had this path.
+      const Bound then = gone->second;
+      gone_.erase(gone);
+      changes_.erase(path);
+      replaced(path, then, now);
+      return;
+    }
+    made_[path] = now;
+    entry(path, now.stamp.mode).created = true;
+  }
+  void deleted(const std::string& path, const Bound& then) {
+    if (const auto made = made_.find(path); made != made_.end()) {
+      const Bound now = made->second;
+      made_.erase(made);
+      changes_.erase(path);
+      replaced(path, then, now);
+      return;
+    }
+    gone_[path] = then;
+    entry(path, then.stamp.mode).deleted = true;
+  }
+  // One object took the place of another.
+  void replaced(const std::string& path, const Bound& then, const Bound& now) {
+    const bool same_type = (then.stamp.mode & S_IFMT) == (now.stamp.mode & S_IFMT);
+    const bool directories = same_type && S_ISDIR(now.stamp.mode);
+    Change& change = entry(path, now.stamp.mode);
+    replaced_.insert(path);
+    change.data = change.data || !directories;
+    change.attributes = change.attributes || then.stamp.mode != now.stamp.mode ||
+                        then.stamp.uid != now.stamp.uid || then.stamp.gid != now.stamp.gid;
+    // Those of a file that was removed nobody has looked at; then any of the new one count.
+    change.xattr =
+        change.xattr || xattrs_at(source_, path) != (then.xattrs == 0 ? kNoXattrs : then.xattrs);
+    if (!says_something(change)) changes_.erase(path);
+  }
+  [[nodiscard]] bool is_new(const std::string& path) const {
+    return made_.count(path) != 0 || replaced_.count(path) != 0;
+  }
+
+  std::vector<Change> take() {
+    std::vector<Change> out;
+    out.reserve(changes_.size());
+    for (auto& [path, change] : changes_) {
+      if (says_something(change)) out.push_back(std::move(change));
+    }
+    return out;
+  }
+
+ private:
+  const SourceTree& source_;
+  std::map<std::string, Change> changes_;
+  std::map<std::string, Bound> gone_, made_;
+  std::set<std::string> replaced_;
+};
+
+using Paths = std::map<std::string, Bound>;
+
+// Which names were touched, as renames.
+void tell_renames(TouchedNames& touched, Report& report) {
+  std::unordered_map<ObjectId, std::vector<std::size_t>> vanished;
+  const auto& all = touched.all();
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    if (all[i].then.object != 0 && !all[i].is_same()) vanished[all[i].then.object].push_back(i);
+  }
+  for (auto& [object, places] : vanished) {
+    std::sort(places.begin(), places.end(), [&](std::size_t a, std::size_t b) {
+      return std::tie(all[a].directory, all[a].name) > std::tie(all[b].directory, all[b].name);
+    });
+  }
+  std::set<std::size_t> moved_away;
+  std::vector<std::pair<std::size_t, std::size_t>> renamed;  // to, from
+  std::vector<std::size_t> rest;
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    const TouchedName& one = all[i];
+    if (one.now.object == 0 || one.is_same()) continue;
+    const auto from = vanished.find(one.now.object);
+    if (from == vanished.end() || from->second.empty() || !touched.existed(one.now.object)) {
+      rest.push_back(i);
+      continue;
+    }
+    renamed.emplace_back(i, from->second.back());
+    moved_away.insert(from->second.back());
+    from->second.pop_back();
+  }
+  for (const auto& [to, from] : renamed) {
+    const auto path = touched.new_path(all[to].directory);
+    const auto old = touched.old_path(all[from].directory);
+    if (!path || !old) continue;
+    const std::string new_path = join(*path, all[to].name);
+    const std::string old_path = join(*old, all[from].name);
+    Change& change = report.entry(new_path, all[to].now.stamp.mode);
+    change.renamed = true;
+    change.from = old_path;
+  }
+  for (const std::size_t i : rest) {
+    const auto path = touched.new_path(all[i].directory);
+    if (!path) continue;
+    const std::string whole = join(*path, all[i].name);
+    if (all[i].then.object != 0 && moved_away.count(i) == 0) {
+      report.replaced(whole, all[i].then, all[i].now);
+    } else {
+      report.created(whole, all[i].now);
+    }
+  }
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    const TouchedName& one = all[i];
+    if (one.then.object == 0 || one.now.object != 0 || moved_away.count(i) != 0) continue;
+    if (!touched.existed(one.directory)) continue;
+    if (const auto path = touched.shown_path(one.directory)) {
+      report.deleted(join(*path, one.name), one.then);
+    }
+  }
+}
+
+// The same path by path: what was at each then, what is at each now.
+class Spelled {
+ public:
+  Spelled(ChangeStore& store, const SourceTree& source, Places& places, TouchedNames& touched)
+      : store_(store), source_(source), places_(places), touched_(touched) {}
+
+  void tell(Report& report) {
+    for (const TouchedName& one : touched_.all()) {
+      if (one.then.object != 0) {
+        if (const auto path = touched_.old_path(one.directory)) {
+          then_[join(*path, one.name)] = one.then;
+        }
+      }
+      if (one.now.object != 0) {
+        if (const auto path = touched_.new_path(one.directory)) {
+          now_[join(*path, one.name)] = one.now;
+        }
+      }
+      // What is below a directory that has moved was touched by nobody, and yet is elsewhere.
+      if (one.then.object != 0 && S_ISDIR(one.then.stamp.mode) && !one.is_same()) {
+        const auto from = touched_.old_path(one.then.object);
+        const auto to = touched_.new_path(one.then.object);
+        if (from && to) walk(one.then.object, *from, *to);
+      }
+    }
+    for (const auto& [path, then] : then_) {
+      const auto now = now_.find(path);
+      if (now == now_.end()) {
+        report.deleted(path, then);
+      } else if (now->second.object != then.object) {
+        report.replaced(path, then, now->second);
+      }
+    }
+    for (const auto& [path, now] : now_) {
+      if (then_.count(path) == 0) report.created(path, now);
+    }
+  }
+
+ private:
+  void walk(ObjectId directory, const std::string& from, const std::string& to) {
+    if (!walked_.insert(directory).second) return;
+    const UniqueFd fd(::openat(source_.root().get(), to.empty() ? "." : to.c_str(),
+                               O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+    if (!fd.valid()) return;
+    std::vector<std::string> names;
+    std::vector<std::byte> buffer(64U << 10);
+    for (;;) {
+      const auto used = sys::read_directory(fd.borrow(), buffer);
+      if (!used || *used == 0) break;
+      for (std::size_t at = 0; at < *used;) {
+        const auto* entry = reinterpret_cast<const sys::RawDirent*>(buffer.data() + at);
+        at += entry->reclen;
+        const std::string name = entry->name;
+        if (name != "." && name != "..") names.push_back(name);
+      }
+    }
+    for (const std::string& name : names) {
+      const TouchedName* touched = touched_.find(directory, name);
+      if (touched != nullptr && !touched->is_same()) continue;  // told for itself
+      const auto st = look_at(fd.borrow(), name.c_str());
+      if (!st) continue;
+      Bound bound;
+      bound.object = store_.ensure(key_of(*st), st->stx_mode, false);
+      bound.stamp = Stamp::of(*st);
+      then_[join(from, name)] = bound;
+      now_[join(to, name)] = bound;
+      if (!S_ISDIR(st->stx_mode) || key_of(*st).device == places_.own_device()) continue;
+      store_.link({directory, name}, bound.object, true);
+      walk(bound.object, join(from, name), join(to, name));
+    }
+  }
+
+  ChangeStore& store_;
+  const SourceTree& source_;
+  Places& places_;
+  TouchedNames& touched_;
+  Paths then_, now_;
+  std::set<ObjectId> walked_;
+};
+
+}  // namespace
+
+std::vector<Change> net_difference(ChangeStore& store, Places& places, const SourceTree& source,
+                                   std::uint64_t since, bool renames) {
+  places.refresh();
+  TouchedNames touched(store, places, since);
+  Report report(source);
+  if (renames) {
+    tell_renames(touched, report);
+  } else {
+    Spelled(store, source, places, touched).tell(report);
+  }
+  for (const AlteredObject& one : altered_since(store, places, source, since)) {
+    for (const Place& place : one.names) {
+      const auto above = touched.new_path(place.directory);
+      if (!above && !place.name.empty()) continue;
+      const std::string path = place.name.empty() ? std::string() : join(*above, place.name);
+      if (report.is_new(path)) continue;
+      Change& change = report.entry(path, one.mode);
+      change.data = change.data || one.data;
+      change.attributes = change.attributes || one.attributes;
+      change.xattr = change.xattr || one.xattr;
+    }
+  }
+  return report.take();
+}
+
+}  // namespace passthroughfs

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "session/journal_file.h"
+
+#include <fmt/format.h>
+#include <pwd.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <array>
+#include <cstdint>
+#include <cstdlib>
+
+namespace passthroughfs {
+namespace {
+
+std::string home() {
+  if (const char* set = std::getenv("HOME"); set != nullptr && *set == '/') return set;
+  std::array<char, 4096> room;
+  passwd entry{};
+  passwd* found = nullptr;
+  if (::getpwuid_r(::geteuid(), &entry, room.data(), room.size(), &found) != 0 ||
+      found == nullptr || found->pw_dir == nullptr) {
+    return {};
+  }
+  return found->pw_dir;
+}
+
+// Readable by people, and different for different paths (FNV-1a, which will not change).
+std::string name_of(const std::string& source) {
+  std::uint64_t hash = 0xcbf29ce484222325;
+  for (const char c : source) {
+    hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3;
+  }
+  std::string last = source.substr(source.rfind('/') + 1);
+  for (char& c : last) {
+    if (static_cast<unsigned char>(c) < ' ') c = '_';
+  }
+  constexpr std::size_t kShown = 64;
+  return fmt::format("{}-{:016x}.journal", last.empty() ? "root" : last.substr(0, kShown), hash);
+}
+
+Result<void> make_directories(const std::string& path) {
+  for (std::size_t at = 1; at != std::string::npos;) {
+    at = path.find('/', at);
+    const std::string part = path.substr(0, at);
+    if (::mkdir(part.c_str(), 0700) != 0 && errno != EEXIST) return Errno::last();
+    if (at != std::string::npos) ++at;
+  }
+  return ok();
+}
+
+}  // namespace
+
+Result<std::string> default_journal_file(const std::string& source) {
+  std::string directory;
+  if (const char* set = std::getenv("XDG_STATE_HOME"); set != nullptr && *set == '/') {
+    directory = std::string(set) + "/passthroughfs";
+  } else if (::geteuid() == 0) {
+    directory = "/var/lib/passthroughfs";
+  } else {
+    const std::string own = home();
+    if (own.empty()) return Err(ENOENT);
+    directory = own + "/.local/state/passthroughfs";
+  }
+  TRY(make_directories(directory));
+  return directory + "/" + name_of(source);
+}
+
+}  // namespace passthroughfs

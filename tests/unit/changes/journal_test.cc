@@ -1,0 +1,269 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "changes/journal.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+
+#include "support/wait_until.h"
+#include "tracked_tree.h"
+
+namespace passthroughfs {
+namespace {
+
+using test::TrackedTree;
+using testing::HasSubstr;
+using testing::IsEmpty;
+using testing::Pair;
+using testing::UnorderedElementsAre;
+
+TEST(JournalTest, NothingIsToldOfASourceThatNobodyChanges) {
+  TrackedTree tree;
+  EXPECT_THAT(tree.since(std::nullopt), IsEmpty());
+}
+
+TEST(JournalTest, WhatWasMadeIsToldAndWhatCameAndWentIsNot) {
+  TrackedTree tree;
+  ASSERT_TRUE(tree.create("a", "text"));
+  ASSERT_TRUE(tree.mkdir("d"));
+  ASSERT_TRUE(tree.create("d/b"));
+  ASSERT_TRUE(tree.create("passing"));
+  ASSERT_TRUE(tree.remove("passing"));
+  EXPECT_THAT(
+      tree.since(std::nullopt),
+      UnorderedElementsAre(Pair("a", "created"), Pair("d", "created"), Pair("d/b", "created")));
+}
+
+TEST(JournalTest, ATokenSeparatesWhatWasBefore) {
+  TrackedTree tree;
+  ASSERT_TRUE(tree.create("a", "text"));
+  ASSERT_TRUE(tree.create("b", "text"));
+  const std::string token = tree.checkpoint();
+  EXPECT_THAT(tree.since(token), IsEmpty());
+  ASSERT_TRUE(tree.write("a", "other"));
+  ASSERT_TRUE(tree.remove("b"));
+  EXPECT_THAT(tree.since(token), UnorderedElementsAre(Pair("a", "data"), Pair("b", "deleted")));
+  EXPECT_THAT(tree.since(std::nullopt), UnorderedElementsAre(Pair("a", "created")));
+}
+
+TEST(JournalTest, ACheckpointWithoutAChangeIsTheSameMoment) {
+  TrackedTree tree;
+  ASSERT_TRUE(tree.create("a"));
+  const std::string token = tree.checkpoint();
+  EXPECT_EQ(tree.checkpoint(), token);
+  ASSERT_TRUE(tree.chmod("a", 0600));
+  EXPECT_NE(tree.checkpoint(), token);
+}
+
+TEST(JournalTest, ARenamedDirectoryIsOneChangeOrAllOfItsPaths) {
+  TrackedTree tree;
+  ASSERT_TRUE(tree.mkdir("old"));
+  ASSERT_TRUE(tree.create("old/touched", "1"));
+  ASSERT_TRUE(tree.create("old/gone", "1"));
+  ASSERT_TRUE(tree.create("old/still", "1"));
+  const std::string token = tree.checkpoint();
+  ASSERT_TRUE(tree.write("old/touched", "22"));
+  ASSERT_TRUE(tree.rename("old", "new"));
+  ASSERT_TRUE(tree.remove("new/gone"));
+  ASSERT_TRUE(tree.create("new/more"));
+  EXPECT_THAT(tree.since(token),
+              UnorderedElementsAre(Pair("new", "renamed from old"), Pair("new/touched", "data"),
+                                   Pair("new/gone", "deleted"), Pair("new/more", "created")));
+  EXPECT_THAT(tree.since(token, false),
+              UnorderedElementsAre(Pair("new", "created"), Pair("new/touched", "created"),
+                                   Pair("new/still", "created"), Pair("new/more", "created"),
+                                   Pair("old", "deleted"), Pair("old/touched", "deleted"),
+                                   Pair("old/still", "deleted"), Pair("old/gone", "deleted")));
+}
+
+TEST(JournalTest, MovingBackIsNoChange) {
+  TrackedTree tree;
+  ASSERT_TRUE(tree.mkdir("d"));
+  ASSERT_TRUE(tree.create("d/a", "1"));
+  const std::string token = tree.checkpoint();
+  ASSERT_TRUE(tree.rename("d/a", "b"));
+  ASSERT_TRUE(tree.rename("b", "d/a"));
+  ASSERT_TRUE(tree.chmod("d/a", 0600));
+  ASSERT_TRUE(tree.chmod("d/a", 0644));
+  EXPECT_THAT(tree.since(token), IsEmpty());
+  EXPECT_THAT(tree.since(token, false), IsEmpty());
+}
+
+TEST(JournalTest, ReplacedExchangedAndChained) {
+  TrackedTree tree;
+  for (const char* name : {"file", "x", "y", "first"}) ASSERT_TRUE(tree.create(name, name));
+  const std::string token = tree.checkpoint();
+  ASSERT_TRUE(tree.create("file.tmp", "new content"));
+  ASSERT_TRUE(tree.rename("file.tmp", "file"));
+  ASSERT_TRUE(tree.rename("x", "y", RENAME_EXCHANGE));
+  ASSERT_TRUE(tree.rename("first", "second"));
+  ASSERT_TRUE(tree.rename("second", "third"));
+  EXPECT_THAT(
+      tree.since(token),
+      UnorderedElementsAre(Pair("file", "data"), Pair("x", "renamed from y"),
+                           Pair("y", "renamed from x"), Pair("third", "renamed from first")));
+  EXPECT_THAT(tree.since(token, false),
+              UnorderedElementsAre(Pair("file", "data"), Pair("x", "data"), Pair("y", "data"),
+                                   Pair("third", "created"), Pair("first", "deleted")));
+}
+
+TEST(JournalTest, AChangeOfAFileWithSeveralNamesIsToldUnderAll) {
+  TrackedTree tree;
+  // One name the journal has seen made, the other one was there before it.
+  std::filesystem::create_directory(tree.path("d"));
+  std::ofstream(tree.path("a")) << "text";
+  std::filesystem::create_hard_link(tree.path("a"), tree.path("d/unseen"));
+  ASSERT_TRUE(tree.link("a", "b"));
+  const std::string token = tree.checkpoint();
+  ASSERT_TRUE(tree.write("b", "other"));
+  EXPECT_THAT(tree.since(token),
+              UnorderedElementsAre(Pair("a", "data"), Pair("b", "data"), Pair("d/unseen", "data")));
+}
+
+TEST(JournalTest, AFileThatIsWrittenUnseenIsToldAndOneThatIsNotIsNot) {
+  TrackedTree tree;
+  ASSERT_TRUE(tree.create("written", "1"));
+  ASSERT_TRUE(tree.create("still", "1"));
+  const std::string first = tree.checkpoint();
+  tree.opens("written", false);
+  tree.opens("still", true);
+  EXPECT_THAT(tree.since(first), IsEmpty());
+  std::ofstream(tree.path("written")) << "2";
+  EXPECT_THAT(tree.since(first), UnorderedElementsAre(Pair("written", "data")));
+  // Both are still open.
+  const std::string second = tree.checkpoint();
+  EXPECT_THAT(tree.since(second), IsEmpty());
+  std::ofstream(tree.path("written")) << "3";
+  EXPECT_THAT(tree.since(second), UnorderedElementsAre(Pair("written", "data")));
+}
+
+TEST(JournalTest, TokensOutliveARestart) {
+  TrackedTree tree;
+  ASSERT_TRUE(tree.create("a", "1"));
+  const std::string token = tree.checkpoint();
+  ASSERT_TRUE(tree.write("a", "2"));
+  tree.restart();
+  ASSERT_TRUE(tree.create("b"));
+  EXPECT_THAT(tree.since(token), UnorderedElementsAre(Pair("a", "data"), Pair("b", "created")));
+  EXPECT_THAT(tree.since(std::nullopt), UnorderedElementsAre(Pair("b", "created")));
+}
+
+TEST(JournalTest, TokensOutliveBeingKilled) {
+  TrackedTree tree;
+  ASSERT_TRUE(tree.create("a", "1"));
+  ASSERT_TRUE(tree.mkdir("d"));
+  const std::string token = tree.checkpoint();
+  ASSERT_TRUE(tree.write("a", "2"));
+  ASSERT_TRUE(tree.create("d/new"));
+  tree.kill();
+  ASSERT_TRUE(tree.create("b"));
+  EXPECT_THAT(tree.since(token), UnorderedElementsAre(Pair("a", "data"), Pair("b", "created"),
+                                                      Pair("d/new", "created")));
+}
+
+// The source is walked through in the background.
+[[nodiscard]] bool source_is_known(TrackedTree& tree) {
+  return test::wait_until([&] { return tree.journal().knows_source(); });
+}
+
+TEST(JournalTest, WhatChangedWhileNothingWasMountedIsToldToo) {
+  TrackedTree tree;
+  ASSERT_TRUE(tree.mkdir("d"));
+  ASSERT_TRUE(tree.mkdir("moved"));
+  for (const char* name : {"a", "still", "gone", "d/inside", "moved/inside"}) {
+    ASSERT_TRUE(tree.create(name, name));
+  }
+  const std::string token = tree.checkpoint();
+  ASSERT_TRUE(source_is_known(tree));
+  // Once more, so that it is compared and not only counted.
+  tree.restart();
+  EXPECT_THAT(tree.since(token), IsEmpty());
+  ASSERT_TRUE(source_is_known(tree));
+  tree.journal().stop();
+  std::ofstream(tree.path("a")) << "changed";
+  std::ofstream(tree.path("new")) << "new";
+  std::filesystem::remove(tree.path("gone"));
+  std::filesystem::remove_all(tree.path("d"));
+  std::filesystem::rename(tree.path("moved"), tree.path("elsewhere"));
+  tree.restart();
+  const ChangeReport report = tree.report(token, false);
+  EXPECT_TRUE(report.complete) << report.reason;
+  EXPECT_THAT(
+      tree.since(token, false),
+      UnorderedElementsAre(Pair("a", "data"), Pair("new", "created"), Pair("gone", "deleted"),
+                           Pair("d", "deleted"), Pair("d/inside", "deleted"),
+                           Pair("moved", "deleted"), Pair("moved/inside", "deleted"),
+                           Pair("elsewhere", "created"), Pair("elsewhere/inside", "created")));
+}
+
+TEST(JournalTest, APowerLossLosesTheLogAndYetNothingIsMissed) {
+  TrackedTree tree;
+  for (const char* name : {"a", "b", "gone"}) ASSERT_TRUE(tree.create(name, name));
+  const std::string token = tree.checkpoint();
+  ASSERT_TRUE(source_is_known(tree));
+  ASSERT_TRUE(tree.write("a", "changed"));
+  ASSERT_TRUE(tree.create("new", "1"));
+  ASSERT_TRUE(tree.remove("gone"));
+  tree.kill(true);
+  const ChangeReport report = tree.report(token);
+  EXPECT_TRUE(report.complete) << report.reason;
+  EXPECT_THAT(tree.since(token), UnorderedElementsAre(Pair("a", "data"), Pair("new", "created"),
+                                                      Pair("gone", "deleted")));
+}
+
+TEST(JournalTest, WhatCannotBeKnownIsSaidToBeIncomplete) {
+  TrackedTree tree;
+  ASSERT_TRUE(tree.create("a", "1"));
+  const std::string token = tree.checkpoint();
+  tree.kill(true);  // before the source was known as a whole
+  const ChangeReport report = tree.report(token);
+  if (!report.complete) {
+    EXPECT_THAT(report.reason, HasSubstr("while it was not mounted"));
+  }
+}
+
+TEST(JournalTest, TokensOfOthersAreRefused) {
+  TrackedTree one;
+  TrackedTree other;
+  const std::string token = other.checkpoint();
+  const auto refused = [&](const std::string& text) {
+    auto report = one.journal().since(text, true);
+    return report ? std::string("accepted") : report.error().message;
+  };
+  EXPECT_THAT(refused(token), HasSubstr("another journal"));
+  EXPECT_THAT(refused("nonsense"), HasSubstr("not a token"));
+  EXPECT_THAT(refused(""), HasSubstr("not a token"));
+  EXPECT_THAT(refused(one.checkpoint() + "0"), HasSubstr("never given out"));
+}
+
+TEST(JournalTest, ForgottenTokensAreRefused) {
+  TrackedTree tree;
+  const std::string old = tree.checkpoint();
+  ASSERT_TRUE(tree.create("a"));
+  const std::string token = tree.checkpoint();
+  ASSERT_TRUE(tree.create("b"));
+  ASSERT_TRUE(tree.journal().forget_before(token));
+  EXPECT_THAT(tree.since(token), UnorderedElementsAre(Pair("b", "created")));
+  auto refused = tree.journal().since(old, true);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, ENOENT);
+}
+
+TEST(JournalTest, AForeignFileIsRefusedAndLeftAlone) {
+  TrackedTree tree;
+  const std::string file = tree.journal_file() + "2";
+  std::ofstream(file) << "something else entirely, and more than a hundred bytes of it, "
+                         "so that it could be a database by its size alone, which it is not.";
+  const auto before = std::filesystem::last_write_time(file);
+  auto store = ChangeStore::open(file);
+  ASSERT_FALSE(store);
+  EXPECT_EQ(store.error().code, EINVAL);
+  EXPECT_EQ(std::filesystem::last_write_time(file), before);
+}
+
+}  // namespace
+}  // namespace passthroughfs
