@@ -107,9 +107,13 @@ constexpr auto kOptions = std::to_array<MountOption>({
      "the kernel gathers writes and sends them later (with cache=forever, io=daemon)",
      [](Config& c, Value) -> Outcome<void> { return c.writeback = true, Outcome<void>(); }},
     {"threads", ValueKind::value, "N", "workers (default: one per CPU)", set_threads},
-    {"journal", ValueKind::value, "off|FILE|memory", "where changes are kept (this version: off)",
-     [](Config&, Value v) -> Outcome<void> {
-       if (v != "off") return unavailable(fmt::format("journal={}", v));
+    {"journal", ValueKind::value, "FILE|memory|off",
+     "where changes are recorded (default: a file of this source below the state directory)",
+     [](Config& c, Value v) -> Outcome<void> {
+       c.journal = v == "memory" ? JournalMode::memory
+                   : v == "off"  ? JournalMode::off
+                                 : JournalMode::file;
+       c.journal_file = c.journal == JournalMode::file ? std::string(v) : std::string();
        return {};
      }},
     {"recover", ValueKind::choice, "off|on",

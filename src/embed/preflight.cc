@@ -68,6 +68,17 @@ Outcome<void> check_writeback(const MountConfig& config) {
   return {};
 }
 
+// The daemon has another working directory.
+Outcome<void> resolve_journal(MountConfig& config) {
+  if (config.journal_file.empty() || config.journal_file.front() == '/') return {};
+  std::array<char, PATH_MAX> here;
+  if (getcwd(here.data(), here.size()) == nullptr) {
+    return cannot_use("journal", config.journal_file, errno);
+  }
+  config.journal_file = std::string(here.data()) + "/" + config.journal_file;
+  return {};
+}
+
 Outcome<void> check_source(MountConfig& config, struct stat& root) {
   if (stat(config.source.c_str(), &root) != 0) {
     const int error = errno;
@@ -155,6 +166,7 @@ Outcome<void> preflight(MountConfig& config) {
     return Error{EINVAL, "allow_other and allow_root cannot be used together"};
   }
   if (auto checked = check_writeback(config); !checked) return checked;
+  if (auto resolved = resolve_journal(config); !resolved) return resolved;
   struct stat source {};
   if (auto checked = check_source(config, source); !checked) return checked;
   if (auto checked = check_mountpoint(config); !checked) return checked;

@@ -52,7 +52,7 @@ Result<void> drop_set_ids(OpContext& context, BorrowedFd fd) {
   if (!impersonation_enabled()) {
     if (!without.active()) return ok();  // then the write itself drops them
     // Who may write need not own the file, and then the write is all there is.
-    (void)::fchownat(fd.get(), "", static_cast<uid_t>(-1), static_cast<gid_t>(-1),
+    (void)!::fchownat(fd.get(), "", static_cast<uid_t>(-1), static_cast<gid_t>(-1),
                      AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW);
     return ok();
   }
