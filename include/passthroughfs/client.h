@@ -11,10 +11,12 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "passthroughfs/changes.h"
 #include "passthroughfs/result.h"
 
 namespace passthroughfs {
@@ -107,6 +109,28 @@ class PASSTHROUGHFS_EXPORT Client {
   Outcome<MountInfo> info();
   // Asks the daemon to unmount and end, as SIGTERM would.
   Outcome<void> unmount();
+
+  // The record of changes. These calls wait as long as the daemon needs: right after the mount was
+  // made it may be comparing the source with what it knew. Further errors: EOPNOTSUPP: the mount
+  // keeps no record (journal=off); EINVAL: no token, or one of another journal; ENOENT: a token
+  // whose record has been given up; EBUSY: too many such calls at once.
+
+  // A token that names this moment.
+  Outcome<std::string> checkpoint();
+  // Gives up what is needed only for tokens older than this one.
+  Outcome<void> forget_before(const std::string& token);
+  // The net difference between a token's moment (none: when the mount was made) and now. `renames`:
+  // false: what is below a renamed directory is spelled out as deleted and created.
+  Outcome<ChangeReport> changes(const std::optional<std::string>& since, bool renames = true);
+  // The same without keeping all in memory: `visit` is called for each, on this thread; the report
+  // has none. After an error some may have been visited already.
+  Outcome<ChangeReport> visit_changes(const std::optional<std::string>& since, bool renames,
+                                      const std::function<void(const Change&)>& visit);
+  // Changes as they happen, until `visit` gives false or the mount ends (EPIPE): each line as
+  // `passthroughfs watch` prints it (see there), without the newline. The first says from which
+  // token on.
+  Outcome<void> watch(const std::optional<std::string>& since,
+                      const std::function<bool(const std::string& line)>& visit);
 
   // A process id as this process sees it, from the socket; 0 when it sees none.
   [[nodiscard]] int daemon_pid() const noexcept;

@@ -249,6 +249,8 @@ Outcome<std::unique_ptr<ChangeStore>> ChangeStore::open(const std::string& path)
   if (!path.empty()) {
     if (auto checked = check_file(path); !checked) return checked.error();
   }
+  // It tells names of files, which are for the owner alone; what SQLite adds takes its mode.
+  if (!path.empty()) UniqueFd(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
   try {
     return std::unique_ptr<ChangeStore>(new ChangeStore(path.empty() ? ":memory:" : path));
   } catch (const DatabaseError& error) {

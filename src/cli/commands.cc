@@ -17,10 +17,10 @@ constexpr auto kCommands = std::to_array<Command>({
     {"stats", run_stats, "MOUNTPOINT", "show what was done, how fast, and what is held"},
     {"top", run_top, "MOUNTPOINT", "the same, live"},
     {"doctor", run_doctor, "", "show what this kernel and this user can do"},
-    {"checkpoint", nullptr, "", ""},
-    {"dirty", nullptr, "", ""},
-    {"watch", nullptr, "", ""},
-    {"fsmonitor", nullptr, "", ""},
+    {"checkpoint", run_checkpoint, "MOUNTPOINT", "print a token that names this moment"},
+    {"dirty", run_dirty, "MOUNTPOINT", "show what has changed since a token"},
+    {"watch", run_watch, "MOUNTPOINT", "show changes as they happen"},
+    {"fsmonitor", run_fsmonitor, "VERSION TOKEN", "tell git what has changed (core.fsmonitor)"},
     {"upgrade", nullptr, "", ""},
 });
 

@@ -10,7 +10,8 @@ namespace passthroughfs {
 // Exit codes of every command.
 inline constexpr int kExitOk = 0;
 inline constexpr int kExitFailure = 1;
-inline constexpr int kExitUsage = 2;  // the command line itself is wrong
+inline constexpr int kExitUsage = 2;       // the command line itself is wrong
+inline constexpr int kExitIncomplete = 3;  // what was printed may not be all
 
 using Arguments = std::span<const char* const>;  // without the program's and the command's names
 
@@ -28,6 +29,10 @@ int run_handles(Arguments arguments);
 int run_stats(Arguments arguments);
 int run_top(Arguments arguments);
 int run_doctor(Arguments arguments);
+int run_checkpoint(Arguments arguments);
+int run_dirty(Arguments arguments);
+int run_watch(Arguments arguments);
+int run_fsmonitor(Arguments arguments);
 
 [[nodiscard]] std::span<const Command> commands() noexcept;
 [[nodiscard]] std::string general_help();

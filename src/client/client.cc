@@ -11,6 +11,7 @@
 #include <cstring>
 
 #include "base/fd.h"
+#include "proto/changes.h"
 #include "proto/framing.h"
 #include "proto/messages.h"
 #include "proto/mount_point.h"
@@ -86,26 +87,14 @@ Outcome<Peer> find_daemon(const MountPoint& mount, std::chrono::milliseconds tim
                fmt::format("{} is not a passthroughfs mount, but {}", mount.path, mount.fs_type)};
 }
 
-}  // namespace
-
-class Client::Impl {
+// Lines to and from a daemon.
+class Conversation {
  public:
-  explicit Impl(Peer peer) : peer_(std::move(peer)) {}
+  explicit Conversation(Peer peer) : peer_(std::move(peer)) {}
 
   [[nodiscard]] int pid() const { return peer_.credentials.pid; }
 
-  template <typename T>
-  Outcome<T> get(const std::string& command, Json arguments = Json::object()) {
-    auto result = ask(command, std::move(arguments));
-    if (!result) return result.error();
-    try {
-      return result->template get<T>();
-    } catch (const Json::exception&) {
-      return Error{EPROTO, "the daemon's answer is not understood; is it of another version?"};
-    }
-  }
-
-  Outcome<Json> ask(const std::string& command, Json arguments = Json::object()) {
+  Outcome<void> say(const std::string& command, Json arguments) {
     const std::string line =
         encode_request({.command = command, .arguments = std::move(arguments)}) + '\n';
     std::string_view rest = line;
@@ -115,10 +104,14 @@ class Client::Impl {
       if (n < 0) return broken(errno);
       rest.remove_prefix(static_cast<std::size_t>(n));
     }
+    return {};
+  }
+
+  Outcome<std::string> hear() {
     for (;;) {
-      auto reply = input_.next();
-      if (!reply) return Error{EPROTO, "the daemon's answer is too long"};
-      if (*reply) return decode_reply(**reply);
+      auto line = input_.next();
+      if (!line) return Error{EPROTO, "the daemon's answer is too long"};
+      if (*line) return std::move(**line);
       std::array<char, 65536> buffer;
       const ssize_t n = recv(peer_.socket.get(), buffer.data(), buffer.size(), 0);
       if (n < 0 && errno == EINTR) continue;
@@ -126,6 +119,16 @@ class Client::Impl {
       input_.append({buffer.data(), static_cast<std::size_t>(n)});
     }
   }
+
+  Outcome<Json> ask(const std::string& command, Json arguments = Json::object()) {
+    if (auto said = say(command, std::move(arguments)); !said) return said.error();
+    auto line = hear();
+    if (!line) return line.error();
+    return decode_reply(*line);
+  }
+
+  // Waits for answers as long as it takes.
+  void wait_for_ever() { set_timeout(peer_.socket.get(), std::chrono::milliseconds(0)); }
 
  private:
   static Error broken(int error) {
@@ -136,6 +139,58 @@ class Client::Impl {
 
   Peer peer_;
   LineReader input_{kMaxReplyBytes};
+};
+
+const Error kNotUnderstood{EPROTO,
+                           "the daemon's answer is not understood; is it of another version?"};
+
+Json since_argument(const std::optional<std::string>& since) {
+  Json arguments = Json::object();
+  if (since) arguments["since"] = *since;
+  return arguments;
+}
+
+}  // namespace
+
+class Client::Impl {
+ public:
+  Impl(MountPoint mount, std::chrono::milliseconds timeout, Peer peer)
+      : mount_(std::move(mount)), timeout_(timeout), conversation_(std::move(peer)) {}
+
+  [[nodiscard]] int pid() const { return conversation_.pid(); }
+
+  Outcome<Json> ask(const std::string& command) { return conversation_.ask(command); }
+
+  template <typename T>
+  Outcome<T> get(const std::string& command, Json arguments = Json::object()) {
+    auto result = conversation_.ask(command, std::move(arguments));
+    if (!result) return result.error();
+    try {
+      return result->template get<T>();
+    } catch (const Json::exception&) {
+      return kNotUnderstood;
+    }
+  }
+
+  // A conversation of its own, for a command that may take long, and its first answer.
+  struct Long {
+    Conversation conversation;
+    Json result;
+  };
+  Outcome<Long> begin(const std::string& command, Json arguments) {
+    auto peer = find_daemon(mount_, timeout_);
+    if (!peer) return peer.error();
+    Conversation conversation(std::move(peer).value());
+    conversation.wait_for_ever();
+    auto result = conversation.ask(command, std::move(arguments));
+    if (!result) return result.error();
+    return Long{std::move(conversation), std::move(result).value()};
+  }
+
+ private:
+  const MountPoint mount_;
+  const std::chrono::milliseconds timeout_;
+  Conversation conversation_;
 };
 
 Client::Client(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -149,7 +204,8 @@ Outcome<Client> Client::connect(const std::string& mountpoint, std::chrono::mill
   if (!mount->is_root) return Error{EINVAL, fmt::format("{} is not a mount point", mount->path)};
   auto peer = find_daemon(*mount, timeout);
   if (!peer) return peer.error();
-  return Client(std::make_unique<Impl>(std::move(peer).value()));
+  return Client(
+      std::make_unique<Impl>(std::move(mount).value(), timeout, std::move(peer).value()));
 }
 
 Outcome<void> Client::visit_handles(const std::function<void(const OpenFileInfo&)>& visit) {
@@ -177,6 +233,72 @@ Outcome<void> Client::unmount() {
   if (auto done = impl_->ask("unmount"); !done) return done.error();
   return {};
 }
+Outcome<std::string> Client::checkpoint() {
+  auto answer = impl_->begin("checkpoint", Json::object());
+  if (!answer) return answer.error();
+  const auto token = answer->result.find("token");
+  if (token == answer->result.end() || !token->is_string()) return kNotUnderstood;
+  return token->get<std::string>();
+}
+
+Outcome<void> Client::forget_before(const std::string& token) {
+  if (auto done = impl_->begin("forget", Json{{"before", token}}); !done) return done.error();
+  return {};
+}
+
+Outcome<ChangeReport> Client::visit_changes(const std::optional<std::string>& since, bool renames,
+                                            const std::function<void(const Change&)>& visit) {
+  Json arguments = since_argument(since);
+  arguments["renames"] = renames;
+  auto answer = impl_->begin("dirty", std::move(arguments));
+  if (!answer) return answer.error();
+  ChangeReport report;
+  try {
+    report = report_from_head(answer->result);
+  } catch (const Json::exception&) {
+    return kNotUnderstood;
+  }
+  for (;;) {
+    auto line = answer->conversation.hear();
+    if (!line) return line.error();
+    const Json json = Json::parse(*line, nullptr, false);
+    if (!json.is_object()) return kNotUnderstood;
+    if (json.contains("end")) return report;
+    if (json.contains("error")) return decode_reply(*line).error();
+    const auto changes = json.find("changes");
+    if (changes == json.end()) continue;  // of a later version
+    std::vector<Change> batch;
+    try {
+      changes->get_to(batch);
+    } catch (const Json::exception&) {
+      return kNotUnderstood;
+    }
+    for (const Change& change : batch) visit(change);
+  }
+}
+
+Outcome<ChangeReport> Client::changes(const std::optional<std::string>& since, bool renames) {
+  std::vector<Change> changes;
+  auto report = visit_changes(since, renames,
+                              [&](const Change& change) { changes.push_back(change); });
+  if (report) report->changes = std::move(changes);
+  return report;
+}
+
+Outcome<void> Client::watch(const std::optional<std::string>& since,
+                            const std::function<bool(const std::string& line)>& visit) {
+  auto answer = impl_->begin("watch", since_argument(since));
+  if (!answer) return answer.error();
+  bool wanted = visit(answer->result.dump());
+  while (wanted) {
+    auto line = answer->conversation.hear();
+    if (!line) return line.error();
+    if (std::string_view(*line).starts_with("{\"error\"")) return decode_reply(*line).error();
+    wanted = visit(*line);
+  }
+  return {};
+}
+
 int Client::daemon_pid() const noexcept { return impl_->pid(); }
 
 }  // namespace passthroughfs

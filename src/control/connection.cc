@@ -39,7 +39,7 @@ ControlConnection::Step ControlConnection::write_some() {
   return Step::done;
 }
 
-bool ControlConnection::serve(ControlTarget& target) {
+ControlConnection::After ControlConnection::serve(ControlTarget& target) {
   Step step = write_some();
   // One read per call: a client that never stops sending does not keep the others waiting.
   if (step == Step::done) step = read_some();
@@ -49,13 +49,19 @@ bool ControlConnection::serve(ControlTarget& target) {
       const std::string refusal =
           encode_reply(Error{line.error().value(), "the request is too long"}) + '\n';
       (void)send(socket_.get(), refusal.data(), refusal.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
-      return false;
+      return After::close;
     }
-    if (!*line) return !ended_;
+    if (!*line) return ended_ ? After::close : After::keep;
+    if (auto request = decode_request(**line); request) {
+      if (const StreamCommand* command = find_stream_command(request->command)) {
+        stream_ = {command, std::move(request->arguments)};
+        return After::stream;
+      }
+    }
     output_ = answer(target, **line) + '\n';
     step = write_some();
   }
-  return step != Step::closed;
+  return step == Step::closed ? After::close : After::keep;
 }
 
 }  // namespace passthroughfs

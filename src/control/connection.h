@@ -5,6 +5,7 @@
 #include <string>
 
 #include "base/fd.h"
+#include "control/stream.h"
 #include "control/target.h"
 #include "proto/framing.h"
 
@@ -17,8 +18,17 @@ class ControlConnection {
 
   explicit ControlConnection(UniqueFd socket) : socket_(std::move(socket)) {}
 
-  // Reads what is there, answers whole requests, writes what can be written. False: close it.
-  bool serve(ControlTarget& target);
+  // Reads what is there, answers whole requests, writes what can be written.
+  enum class After { keep, close, stream };
+  After serve(ControlTarget& target);
+
+  // After `stream`: a command that takes over the connection.
+  struct StreamRequest {
+    const StreamCommand* command = nullptr;
+    Json arguments;
+  };
+  [[nodiscard]] StreamRequest take_request() noexcept { return std::move(stream_); }
+  [[nodiscard]] UniqueFd take_socket() noexcept { return std::move(socket_); }
 
   [[nodiscard]] BorrowedFd socket() const noexcept { return socket_.borrow(); }
   // An answer waits for the client to read; until then no request of its is read.
@@ -37,6 +47,7 @@ class ControlConnection {
   LineReader input_{kMaxRequestBytes};
   std::string output_;
   std::size_t written_ = 0;
+  StreamRequest stream_;
   bool ended_ = false;  // the client will send no more
   Clock::time_point since_ = Clock::now();
 };

@@ -18,6 +18,7 @@
 #include "base/log.h"
 #include "control/connection.h"
 #include "control/socket_file.h"
+#include "control/stream.h"
 #include "proto/socket_path.h"
 
 namespace passthroughfs {
@@ -33,9 +34,11 @@ class Server final : public ControlServer {
         target_(target),
         options_(std::move(options)),
         poller_(std::move(poller)),
-        stop_(std::move(stop)) {}
+        stop_(std::move(stop)),
+        streams_(target_, stop_.borrow()) {}
 
   ~Server() override {
+    if (ChangeQueries* const changes = target_.changes()) changes->interrupt();
     const std::uint64_t one = 1;
     (void)!write(stop_.get(), &one, sizeof one);
     if (thread_.joinable()) thread_.join();
@@ -128,13 +131,18 @@ class Server final : public ControlServer {
     const auto connection = std::find_if(connections_.begin(), connections_.end(),
                                          [&](const auto& c) { return &c == tag; });
     if (connection == connections_.end()) return;
-    bool keep = false;
+    auto after = ControlConnection::After::close;
     try {
-      keep = connection->serve(target_);
+      after = connection->serve(target_);
+      if (after == ControlConnection::After::stream) {
+        auto request = connection->take_request();
+        (void)watch(EPOLL_CTL_DEL, connection->socket().get(), 0, nullptr);
+        streams_.start(connection->take_socket(), *request.command, std::move(request.arguments));
+      }
     } catch (const std::exception& error) {  // memory, at worst
       log_warning("a control request failed: {}", error.what());
     }
-    if (!keep) {
+    if (after != ControlConnection::After::keep) {
       connections_.erase(connection);
       return;
     }
@@ -170,6 +178,7 @@ class Server final : public ControlServer {
   UniqueFd poller_;
   UniqueFd stop_;
   // The thread's own.
+  StreamThreads streams_;
   std::list<ControlConnection> connections_;  // a list: epoll holds their addresses
   bool listening_ = true;
   Clock::time_point listen_again_;

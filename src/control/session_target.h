@@ -17,6 +17,7 @@ class SessionTarget : public ControlTarget {
   [[nodiscard]] OpenFilePage handles(std::uint64_t position, std::size_t most) const override;
   [[nodiscard]] Statistics stats() const override;
   [[nodiscard]] MountInfo info() const override;
+  [[nodiscard]] ChangeQueries* changes() const override { return session_.changes(); }
   Outcome<void> request_unmount() override { return unmount_(); }
 
  private:

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "changes/change_queries.h"
 #include "passthroughfs/client.h"
 #include "passthroughfs/result.h"
 #include "proto/messages.h"
@@ -19,6 +20,8 @@ class ControlTarget {
   [[nodiscard]] virtual OpenFilePage handles(std::uint64_t position, std::size_t most) const = 0;
   [[nodiscard]] virtual Statistics stats() const = 0;
   [[nodiscard]] virtual MountInfo info() const = 0;
+  // The record of changes; nullptr: none is kept. Called, and asked, by threads of the server.
+  [[nodiscard]] virtual ChangeQueries* changes() const = 0;
   // Starts the end of the mount, as SIGTERM does.
   virtual Outcome<void> request_unmount() = 0;
 };

@@ -9,6 +9,7 @@
 #include <cstdio>
 #include <ctime>
 
+#include "proto/bytes_field.h"
 #include "proto/text.h"
 
 namespace passthroughfs {
@@ -26,6 +27,8 @@ void read_field(const Json& json, const char* name, T& field) {
   if (const auto found = json.find(name); found != json.end()) found->get_to(field);
 }
 
+}  // namespace
+
 void put_bytes(Json& json, const std::string& name, const std::string& bytes) {
   if (is_utf8(bytes)) {
     json[name] = bytes;
@@ -42,8 +45,6 @@ void get_bytes(const Json& json, const std::string& name, std::string& bytes) {
   if (encoded.empty()) return;
   if (auto decoded = decode_base64(encoded)) bytes = std::move(*decoded);
 }
-
-}  // namespace
 
 std::string encode_request(const ControlRequest& request) {
   Json json{{"command", request.command}};

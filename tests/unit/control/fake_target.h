@@ -27,6 +27,7 @@ class FakeTarget : public ControlTarget {
   [[nodiscard]] MountInfo info() const override {
     return {.source = "/source", .mountpoint = "/mnt", .version = "9.8.7", .pid = 77};
   }
+  [[nodiscard]] ChangeQueries* changes() const override { return queries; }
   Outcome<void> request_unmount() override {
     if (refuse_unmount) return Error{EBUSY, "it is busy"};
     ++unmounts;
@@ -39,6 +40,7 @@ class FakeTarget : public ControlTarget {
   mutable std::size_t largest_page = 0;
   Statistics statistics;
   bool refuse_unmount = false;
+  ChangeQueries* queries = nullptr;
   std::atomic<int> unmounts = 0;
 
  private:

@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <unistd.h>
+
+#include "cli/commands.h"
+#include "cli/parse.h"
+#include "cli/report.h"
+#include "passthroughfs/client.h"
+#include "proto/changes.h"
+#include "proto/text.h"
+
+namespace passthroughfs {
+namespace {
+
+// Prints in pieces: there may be a million changes.
+class Output {
+ public:
+  void add(std::string_view text) {
+    text_ += text;
+    if (text_.size() > kPiece) flush();
+  }
+  bool finish() {
+    flush();
+    return printed_;
+  }
+
+ private:
+  static constexpr std::size_t kPiece = 64U << 10;
+  void flush() {
+    printed_ = printed_ && print(text_);
+    text_.clear();
+  }
+
+  std::string text_;
+  bool printed_ = true;
+};
+
+// Whether a path is there no more. What was renamed is gone from where it was.
+void print_nul(Output& output, const Change& change, bool deleted) {
+  const auto put = [&](const std::string& path) {
+    output.add(path);
+    output.add(std::string_view("\0", 1));
+  };
+  if (change.deleted == deleted) put(change.path);
+  if (deleted && change.renamed) put(change.from);
+}
+
+void print_line(Output& output, const Change& change, bool terminal) {
+  output.add(fmt::format("{}\t{}\n", fmt::join(kinds_of(change), ","),
+                         terminal ? escape_for_terminal(change.path) : change.path));
+}
+
+std::string indented(const Json& json) {
+  std::string lines = json.dump(2);
+  for (std::size_t at = 0; (at = lines.find('\n', at)) != std::string::npos; at += 5) {
+    lines.insert(at + 1, "    ");
+  }
+  return lines;
+}
+
+// The object's fields one after the other, because the changes do not fit into memory twice.
+bool print_json(Client& client, const std::optional<std::string>& since, bool renames,
+                bool deleted, Outcome<ChangeReport>& report) {
+  std::vector<std::string> pieces;
+  report = client.visit_changes(since, renames, [&](const Change& change) {
+    if (!deleted || change.deleted) pieces.push_back(indented(Json(change)));
+  });
+  if (!report) return false;
+  const Json head = report_head(*report);
+  Output output;
+  output.add("{\n");
+  for (const auto& [name, value] : head.items()) {
+    output.add(fmt::format("  \"{}\": {},\n", name, value.dump()));
+  }
+  output.add("  \"changes\": [");
+  for (std::size_t i = 0; i < pieces.size(); ++i) {
+    output.add(i == 0 ? "\n    " : ",\n    ");
+    output.add(pieces[i]);
+  }
+  output.add(pieces.empty() ? "]\n}\n" : "\n  ]\n}\n");
+  return output.finish();
+}
+
+}  // namespace
+
+int run_dirty(Arguments arguments) {
+  CLI::App app("Shows the net difference between a token's moment and now, by path.",
+               "passthroughfs dirty");
+  std::string mountpoint;
+  std::string token;
+  bool json = false;
+  bool nul = false;
+  bool no_renames = false;
+  bool deleted = false;
+  app.add_option("MOUNTPOINT", mountpoint, "the mount")->required();
+  const auto* const given =
+      app.add_option("--since", token, "from this moment on (default: when the mount was made)")
+          ->type_name("TOKEN");
+  auto* const as_json = app.add_flag("--json", json, "as a JSON object");
+  app.add_flag("-0", nul, "the paths that still exist, each ended by NUL; implies --no-renames")
+      ->excludes(as_json);
+  app.add_flag("--no-renames", no_renames,
+               "spell out what is below renamed directories as deleted and created");
+  app.add_flag("--deleted", deleted, "only what is not there any more");
+  if (auto code = parse(app, arguments)) return *code;
+
+  auto client = Client::connect(mountpoint);
+  if (!client) {
+    report(client.error().message);
+    return kExitFailure;
+  }
+  const std::optional<std::string> since =
+      given->count() == 0 ? std::optional<std::string>() : token;
+  // Whoever copies the paths of a list needs all of them.
+  const bool renames = !no_renames && !nul;
+  Outcome<ChangeReport> told = Error{};
+  bool printed = false;
+  if (json) {
+    printed = print_json(*client, since, renames, deleted, told);
+  } else {
+    Output output;
+    const bool terminal = isatty(STDOUT_FILENO) == 1;
+    told = client->visit_changes(since, renames, [&](const Change& change) {
+      if (nul) {
+        print_nul(output, change, deleted);
+      } else if (!deleted || change.deleted) {
+        print_line(output, change, terminal);
+      }
+    });
+    printed = output.finish();
+  }
+  if (!told) {
+    report(told.error().message);
+    return kExitFailure;
+  }
+  if (!told->complete) {
+    report("there may be more changes than these: " + told->reason);
+    return printed ? kExitIncomplete : kExitFailure;
+  }
+  return printed ? kExitOk : kExitFailure;
+}
+
+}  // namespace passthroughfs
