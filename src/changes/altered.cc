@@ -12,11 +12,11 @@ namespace passthroughfs {
 namespace {
 
 UniqueFd open_object(const SourceTree& source, Places& places, const Place& place) {
-  const UniqueFd directory = places.open(place.directory);
-  if (!directory.valid()) return {};
   if (place.name.empty()) {
     return UniqueFd(::openat(source.root().get(), ".", O_PATH | O_CLOEXEC));
   }
+  const UniqueFd directory = places.open(place.directory);
+  if (!directory.valid()) return {};
   return UniqueFd(::openat(directory.get(), place.name.c_str(), O_PATH | O_NOFOLLOW | O_CLOEXEC));
 }
 
@@ -71,6 +71,14 @@ AlteredObject judge(ChangeStore&, Places& places, const SourceTree& source, Doub
 }
 
 }  // namespace
+
+Digest xattrs_of(Places& places, const SourceTree& source, ObjectId object) {
+  std::optional<struct statx> st;
+  const auto names = places.names(object, st);
+  if (names.empty()) return 0;
+  const UniqueFd fd = open_object(source, places, names.front());
+  return fd.valid() ? digest_xattrs(fd.borrow()) : 0;
+}
 
 Digest xattrs_at(const SourceTree& source, const std::string& path) {
   const UniqueFd fd(::openat(source.root().get(), path.empty() ? "." : path.c_str(),

@@ -27,6 +27,8 @@ struct AlteredObject {
                                                        const SourceTree& source,
                                                        std::uint64_t since);
 
+// Of an object's attributes, where it is now; 0: it is gone, or they cannot be read.
+[[nodiscard]] Digest xattrs_of(Places& places, const SourceTree& source, ObjectId object);
 // Of what is at a path below the source now; 0: cannot be read.
 [[nodiscard]] Digest xattrs_at(const SourceTree& source, const std::string& path);
 

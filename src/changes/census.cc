@@ -9,6 +9,8 @@
 #include <map>
 #include <thread>
 
+#include "changes/altered.h"
+#include "changes/digest.h"
 #include "source/sys.h"
 
 namespace passthroughfs {
@@ -29,8 +31,7 @@ void Census::begin_counting() { begin(0); }
 void Census::begin_comparing(std::uint64_t epoch) {
   begin(epoch);
   if (const auto st = look_at(source_.root(), "")) {
-    const Stamp now = tracker_.stamp(*st);
-    altered(ChangeStore::kRoot, store_.known(ChangeStore::kRoot), now);
+    altered(ChangeStore::kRoot, tracker_.stamp(*st));
   }
 }
 
@@ -44,7 +45,7 @@ bool Census::step() {
   if (!waiting_.empty()) return true;
   settle_missing();
   if (const auto st = look_at(source_.root(), "")) {
-    store_.set_known(ChangeStore::kRoot, tracker_.stamp(*st));
+    set_known(ChangeStore::kRoot, tracker_.stamp(*st), source_.root(), "");
   }
   walking_ = false;
   seen_.clear();
@@ -79,13 +80,22 @@ void Census::visit(ObjectId directory) {
                   [&](std::string_view name, ObjectId object) { known.emplace(name, object); });
   for (const Entry& entry : entries) {
     const auto before = known.find(entry.name);
-    take_down(directory, entry, before == known.end() ? 0 : before->second);
+    take_down(directory, path.borrow(), entry, before == known.end() ? 0 : before->second);
     if (before != known.end()) known.erase(before);
   }
   for (auto& [name, object] : known) missing_.emplace_back(Place{directory, name}, object);
 }
 
-void Census::take_down(ObjectId directory, const Entry& entry, ObjectId known) {
+// What was looked at before and has not changed since has the attributes that it had.
+void Census::set_known(ObjectId object, const Stamp& now, BorrowedFd directory, const char* name) {
+  const ChangeStore::Known known = store_.known(object);
+  const bool same = known.stamp.known() && known.stamp.ctime == now.ctime && now.racy == 0 &&
+                    known.stamp.racy == 0;
+  if (same) return;
+  store_.set_known(object, {now, digest_xattrs(directory, name)});
+}
+
+void Census::take_down(ObjectId directory, BorrowedFd fd, const Entry& entry, ObjectId known) {
   const ObjectKey key = key_of(entry.st);
   const Stamp now = tracker_.stamp(entry.st);
   const bool is_directory = S_ISDIR(entry.st.stx_mode);
@@ -95,48 +105,46 @@ void Census::take_down(ObjectId directory, const Entry& entry, ObjectId known) {
     const bool unknown = object == 0;
     if (unknown) object = store_.born(key, entry.st.stx_mode, epoch_);
     if (known != object) {
-      store_.add(NameRow{epoch_, directory, entry.name, known, store_.known(known), 0});
+      store_.add(NameRow{epoch_, directory, entry.name, known, store_.known(known).stamp,
+                         store_.known(known).xattrs});
       // A directory has one place: where it was known to be it is no more.
       if (is_directory) {
         for (const Place& other : store_.places(object)) {
-          store_.add(NameRow{epoch_, other.directory, other.name, object, store_.known(object), 0});
+          store_.add(NameRow{epoch_, other.directory, other.name, object,
+                             store_.known(object).stamp, store_.known(object).xattrs});
         }
       }
       if (known != 0) missing_.emplace_back(Place{}, known);
     }
-    if (!unknown) altered(object, store_.known(object), now);
+    if (!unknown) altered(object, now);
   } else if (object == 0) {
     object = store_.ensure(key, entry.st.stx_mode, true);
   }
   if (known != object) store_.link(place, object, is_directory);
-  store_.set_known(object, now);
+  set_known(object, now, fd, entry.name.c_str());
   const bool is_first = seen_.insert(object).second;
   if (is_directory && is_first && key.device != places_.own_device()) waiting_.push_back(object);
 }
 
-void Census::altered(ObjectId object, const Stamp& then, const Stamp& now) {
+void Census::altered(ObjectId object, const Stamp& now) {
+  const auto [then, xattrs] = store_.known(object);
   if (!then.known() || (then.ctime == now.ctime && then.racy == 0)) return;
-  if (then.ctime == now.ctime && then.size == now.size && S_ISDIR(now.mode)) return;
   InodeRow row;
   row.epoch = epoch_;
   row.object = object;
   row.stamp = then;
-  // Names that come and go move the times of their directory.
-  if (S_ISDIR(now.mode)) {
-    row.marks = then.mtime == now.mtime ? mark::kXattr : 0;
-  } else {
-    // Its times may have been set back after a change of its content.
-    row.marks =
-        then.size != now.size || then.mtime != now.mtime ? mark::kData : mark::kData | mark::kXattr;
-  }
+  row.xattrs = xattrs;
+  row.marks = mark::kXattr;
+  // Times may have been set back after a change of the content, so that they prove nothing.
+  if (!S_ISDIR(now.mode)) row.marks |= mark::kData;
   store_.add(row);
 }
 
 // A name that was known is not there any more.
 void Census::gone(const Place& place, ObjectId object) {
-  const Stamp then = store_.known(object);
   if (place.directory != 0) {
-    store_.add(NameRow{epoch_, place.directory, place.name, object, then, 0});
+    const auto [then, xattrs] = store_.known(object);
+    store_.add(NameRow{epoch_, place.directory, place.name, object, then, xattrs});
     store_.unlink(place);
   }
   if (seen_.count(object) != 0 || store_.has_place(object)) return;
@@ -166,16 +174,17 @@ void Census::before_name(const Place& place, ObjectId before, const Stamp& stamp
   if (!is_comparing()) return;
   const ObjectId known = store_.at(place);
   if (known != before) {
-    store_.add(NameRow{epoch_, place.directory, place.name, known, store_.known(known), 0});
+    store_.add(NameRow{epoch_, place.directory, place.name, known, store_.known(known).stamp,
+                       store_.known(known).xattrs});
   }
   if (before != 0 && stamp.known() && store_.birth(before) < epoch_) {
-    altered(before, store_.known(before), stamp);
+    altered(before, stamp);
   }
 }
 
 void Census::before_inode(ObjectId object, const Stamp& stamp) {
   if (!is_comparing() || !stamp.known()) return;
-  altered(object, store_.known(object), stamp);
+  altered(object, stamp);
 }
 
 void Census::before_end(ObjectKey key) {
@@ -195,7 +204,7 @@ void Census::refresh() {
       const auto names = places_.names(object, st);
       if (names.empty() || !st) continue;
       const Stamp now = tracker_.stamp(*st);
-      store_.set_known(object, now);
+      store_.set_known(object, {now, xattrs_of(places_, source_, object)});
       if (now.racy != 0) racy.first.push_back(object);
     }
     for (const Place& place : changed) {
@@ -209,7 +218,7 @@ void Census::refresh() {
       const ObjectId object = store_.ensure(key_of(*st), st->stx_mode, false);
       if (store_.at(place) != object) store_.link(place, object, S_ISDIR(st->stx_mode));
       const Stamp now = tracker_.stamp(*st);
-      store_.set_known(object, now);
+      set_known(object, now, directory.borrow(), place.name.c_str());
       if (now.racy != 0) racy.second.push_back(place);
     }
     return racy;

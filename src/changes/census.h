@@ -48,10 +48,11 @@ class Census {
   };
   void begin(std::uint64_t epoch);
   void visit(ObjectId directory);
-  void take_down(ObjectId directory, const Entry& entry, ObjectId known);
+  void take_down(ObjectId directory, BorrowedFd fd, const Entry& entry, ObjectId known);
   void gone(const Place& place, ObjectId object);
   void settle_missing();
-  void altered(ObjectId object, const Stamp& then, const Stamp& now);
+  void altered(ObjectId object, const Stamp& now);
+  void set_known(ObjectId object, const Stamp& now, BorrowedFd directory, const char* name);
   bool list(BorrowedFd directory, std::vector<Entry>& entries);
 
   ChangeStore& store_;

@@ -37,7 +37,7 @@ const char* type_name(std::uint32_t mode) noexcept {
 // The report while it is being made: one entry per path.
 class Report {
  public:
-  explicit Report(const SourceTree& source) : source_(source) {}
+  Report(const SourceTree& source, Places& places) : source_(source), places_(places) {}
 
   Change& entry(const std::string& path, std::uint32_t mode) {
     Change& change = changes_[path];
@@ -50,27 +50,33 @@ class Report {
     return found == changes_.end() ? nullptr : &found->second;
   }
 
+  void renamed(const std::string& from, const std::string& to, std::uint32_t mode) {
+    Change& change = entry(to, mode);
+    change.renamed = true;
+    change.from = from;
+    moved_.insert(from);
+    moved_.insert(to);
+  }
+  // After renamed().
   void created(const std::string& path, const Bound& now) {
-    if (const auto gone = gone_.find(path); gone != gone_.end()) {
-      // Something else had this path.
-      const Bound then = gone->second;
-      gone_.erase(gone);
-      changes_.erase(path);
-      replaced(path, then, now);
-      return;
-    }
     made_[path] = now;
     entry(path, now.stamp.mode).created = true;
   }
   void deleted(const std::string& path, const Bound& then) {
-    if (const auto made = made_.find(path); made != made_.end()) {
+    // One took the place of another; unless this path and that one are the same by chance, because
+    // what is above them was moved.
+    if (const auto made = made_.find(path); made != made_.end() && !is_below_moved(path)) {
       const Bound now = made->second;
       made_.erase(made);
       changes_.erase(path);
       replaced(path, then, now);
       return;
     }
-    gone_[path] = then;
+    // Something was moved to where it was.
+    if (const auto found = changes_.find(path);
+        found != changes_.end() && found->second.renamed && !is_below_moved(path)) {
+      return;
+    }
     entry(path, then.stamp.mode).deleted = true;
   }
   // One object took the place of another.
@@ -82,9 +88,12 @@ class Report {
     change.data = change.data || !directories;
     change.attributes = change.attributes || then.stamp.mode != now.stamp.mode ||
                         then.stamp.uid != now.stamp.uid || then.stamp.gid != now.stamp.gid;
-    // Those of a file that was removed nobody has looked at; then any of the new one count.
-    change.xattr =
-        change.xattr || xattrs_at(source_, path) != (then.xattrs == 0 ? kNoXattrs : then.xattrs);
+    // What only moved has them still. Those of what was removed nobody has looked at: then any of
+    // the new one count.
+    Digest before = then.xattrs;
+    if (before == 0) before = xattrs_of(places_, source_, then.object);
+    if (before == 0) before = kNoXattrs;
+    change.xattr = change.xattr || xattrs_at(source_, path) != before;
     if (!says_something(change)) changes_.erase(path);
   }
   [[nodiscard]] bool is_new(const std::string& path) const {
@@ -102,9 +111,19 @@ class Report {
 
  private:
   const SourceTree& source_;
+  Places& places_;
   std::map<std::string, Change> changes_;
-  std::map<std::string, Bound> gone_, made_;
+  [[nodiscard]] bool is_below_moved(const std::string& path) const {
+    for (std::size_t end = path.rfind('/'); end != std::string::npos && end != 0;
+         end = path.rfind('/', end - 1)) {
+      if (moved_.count(path.substr(0, end)) != 0) return true;
+    }
+    return false;
+  }
+
+  std::map<std::string, Bound> made_;
   std::set<std::string> replaced_;
+  std::set<std::string> moved_;  // from and to
 };
 
 using Paths = std::map<std::string, Bound>;
@@ -140,11 +159,7 @@ void tell_renames(TouchedNames& touched, Report& report) {
     const auto path = touched.new_path(all[to].directory);
     const auto old = touched.old_path(all[from].directory);
     if (!path || !old) continue;
-    const std::string new_path = join(*path, all[to].name);
-    const std::string old_path = join(*old, all[from].name);
-    Change& change = report.entry(new_path, all[to].now.stamp.mode);
-    change.renamed = true;
-    change.from = old_path;
+    report.renamed(join(*old, all[from].name), join(*path, all[to].name), all[to].now.stamp.mode);
   }
   for (const std::size_t i : rest) {
     const auto path = touched.new_path(all[i].directory);
@@ -160,7 +175,8 @@ void tell_renames(TouchedNames& touched, Report& report) {
     const TouchedName& one = all[i];
     if (one.then.object == 0 || one.now.object != 0 || moved_away.count(i) != 0) continue;
     if (!touched.existed(one.directory)) continue;
-    if (const auto path = touched.shown_path(one.directory)) {
+    // Where it was: what is there now may be something else that was moved.
+    if (const auto path = touched.old_path(one.directory)) {
       report.deleted(join(*path, one.name), one.then);
     }
   }
@@ -191,16 +207,16 @@ class Spelled {
         if (from && to) walk(one.then.object, *from, *to);
       }
     }
-    for (const auto& [path, then] : then_) {
-      const auto now = now_.find(path);
-      if (now == now_.end()) {
-        report.deleted(path, then);
-      } else if (now->second.object != then.object) {
-        report.replaced(path, then, now->second);
+    for (const auto& [path, now] : now_) {
+      const auto then = then_.find(path);
+      if (then == then_.end()) {
+        report.created(path, now);
+      } else if (then->second.object != now.object) {
+        report.replaced(path, then->second, now);
       }
     }
-    for (const auto& [path, now] : now_) {
-      if (then_.count(path) == 0) report.created(path, now);
+    for (const auto& [path, then] : then_) {
+      if (now_.count(path) == 0) report.deleted(path, then);
     }
   }
 
@@ -230,8 +246,9 @@ class Spelled {
       Bound bound;
       bound.object = store_.ensure(key_of(*st), st->stx_mode, false);
       bound.stamp = Stamp::of(*st);
-      then_[join(from, name)] = bound;
       now_[join(to, name)] = bound;
+      touched_.as_it_was(bound);
+      then_[join(from, name)] = bound;
       if (!S_ISDIR(st->stx_mode) || key_of(*st).device == places_.own_device()) continue;
       store_.link({directory, name}, bound.object, true);
       walk(bound.object, join(from, name), join(to, name));
@@ -252,7 +269,7 @@ std::vector<Change> net_difference(ChangeStore& store, Places& places, const Sou
                                    std::uint64_t since, bool renames) {
   places.refresh();
   TouchedNames touched(store, places, since);
-  Report report(source);
+  Report report(source, places);
   if (renames) {
     tell_renames(touched, report);
   } else {

@@ -31,7 +31,7 @@ CREATE TABLE objects (
   mode INTEGER NOT NULL, uid INTEGER NOT NULL DEFAULT 0, gid INTEGER NOT NULL DEFAULT 0,
   size INTEGER NOT NULL DEFAULT 0, mtime INTEGER NOT NULL DEFAULT 0,
   ctime INTEGER NOT NULL DEFAULT 0, racy INTEGER NOT NULL DEFAULT 0,
-  known INTEGER NOT NULL DEFAULT 0);
+  xattrs INTEGER NOT NULL DEFAULT 0, known INTEGER NOT NULL DEFAULT 0);
 CREATE UNIQUE INDEX objects_by_key ON objects (ino, device) WHERE current = 1;
 CREATE TABLE links (
   directory INTEGER NOT NULL, name BLOB NOT NULL, object INTEGER NOT NULL,
@@ -184,9 +184,9 @@ struct ChangeStore::Statements {
   PFS_STATEMENT(count_places, "SELECT count(*) FROM links");
   PFS_STATEMENT(set_known,
                 "UPDATE objects SET mode = ?, uid = ?, gid = ?, size = ?, mtime = ?, ctime = ?, "
-                "racy = ?, known = 1 WHERE id = ?");
+                "racy = ?, xattrs = ?, known = 1 WHERE id = ?");
   PFS_STATEMENT(known,
-                "SELECT mode, uid, gid, size, mtime, ctime, racy FROM objects "
+                "SELECT mode, uid, gid, size, mtime, ctime, racy, xattrs FROM objects "
                 "WHERE id = ? AND known = 1");
   PFS_STATEMENT(stale_object, "INSERT OR IGNORE INTO stale_objects VALUES (?)");
   PFS_STATEMENT(stale_place, "INSERT OR IGNORE INTO stale_places VALUES (?, ?)");
@@ -366,7 +366,7 @@ void ChangeStore::set_root(ObjectKey key) {
   ids_.clear();
 }
 
-ChangeStore::Known ChangeStore::look_up(ObjectKey key) {
+ChangeStore::Found ChangeStore::look_up(ObjectKey key) {
   if (const auto known = ids_.find(key); known != ids_.end()) return known->second;
   Database::Use use(database_, sql_->find);
   if (!use.bind(key.ino).bind(key.device).step()) return {};
@@ -377,7 +377,7 @@ ChangeStore::Known ChangeStore::look_up(ObjectKey key) {
 ObjectId ChangeStore::find(ObjectKey key) { return look_up(key).id; }
 
 ObjectId ChangeStore::ensure(ObjectKey key, std::uint32_t mode, bool sure) {
-  if (const Known known = look_up(key); known.id != 0) {
+  if (const Found known = look_up(key); known.id != 0) {
     if (sure && !known.sure) {
       Database::Use(database_, sql_->make_sure).bind(known.id).finish();
       ids_[key].sure = true;
@@ -396,7 +396,7 @@ ObjectId ChangeStore::ensure(ObjectKey key, std::uint32_t mode, bool sure) {
 }
 
 ObjectId ChangeStore::born(ObjectKey key, std::uint32_t mode, std::uint64_t epoch) {
-  if (const Known known = look_up(key); known.id != 0) {
+  if (const Found known = look_up(key); known.id != 0) {
     if (!known.sure) {
       // Seen before this record of its birth was read.
       Database::Use(database_, sql_->now_born).bind(epoch).bind(mode).bind(known.id).finish();
@@ -496,14 +496,14 @@ std::uint64_t ChangeStore::count_places() {
   return use.step() ? use.number(0) : 0;
 }
 
-void ChangeStore::set_known(ObjectId object, const Stamp& stamp) {
+void ChangeStore::set_known(ObjectId object, const Known& known) {
   Database::Use use(database_, sql_->set_known);
-  bind(use, stamp).bind(object).finish();
+  bind(use, known.stamp).bind(known.xattrs).bind(object).finish();
 }
 
-Stamp ChangeStore::known(ObjectId object) {
+ChangeStore::Known ChangeStore::known(ObjectId object) {
   Database::Use use(database_, sql_->known);
-  return use.bind(object).step() ? stamp_at(use, 0) : Stamp{};
+  return use.bind(object).step() ? Known{stamp_at(use, 0), use.number(7)} : Known{};
 }
 
 void ChangeStore::add_stale(ObjectId object) {

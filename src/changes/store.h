@@ -111,8 +111,12 @@ class ChangeStore {
   // ---- what is known of objects, for the comparison after a time without the mount
   // ---------------
 
-  void set_known(ObjectId object, const Stamp& stamp);
-  [[nodiscard]] Stamp known(ObjectId object);  // not known(): never looked at
+  struct Known {
+    Stamp stamp;  // not known(): never looked at
+    Digest xattrs = 0;
+  };
+  void set_known(ObjectId object, const Known& known);
+  [[nodiscard]] Known known(ObjectId object);
   // Objects whose known state is older than what has been recorded of them.
   void add_stale(ObjectId object);
   void add_stale(const Place& place);
@@ -145,13 +149,13 @@ class ChangeStore {
   std::unique_ptr<Statements> sql_;
   std::uint64_t identity_ = 0;
   bool durable_ = false;
-  struct Known {
+  struct Found {
     ObjectId id = 0;
     bool sure = false;
   };
-  Known look_up(ObjectKey key);
+  Found look_up(ObjectKey key);
 
-  std::unordered_map<ObjectKey, Known, KeyHash> ids_;  // a cache, of those that are current
+  std::unordered_map<ObjectKey, Found, KeyHash> ids_;  // a cache, of those that are current
 };
 
 }  // namespace passthroughfs

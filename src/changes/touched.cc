@@ -24,8 +24,26 @@ TouchedNames::TouchedNames(ChangeStore& store, Places& places, std::uint64_t sin
     const Bound& then = all_[i].then;
     if (then.object != 0 && S_ISDIR(then.stamp.mode)) old_names_[then.object] = i;
   }
+  look_at_then();
   find_directories();
   look_at_now();
+}
+
+// What a name stood for may have been changed before the name was touched.
+void TouchedNames::look_at_then() {
+  store_.inodes_since(since_, [&](const InodeRow& row) {
+    Said& said = said_[row.object];
+    if (!said.stamp.known()) said.stamp = row.stamp;
+    if (said.xattrs == 0) said.xattrs = row.xattrs;
+  });
+  for (TouchedName& touched : all_) as_it_was(touched.then);
+}
+
+void TouchedNames::as_it_was(Bound& bound) const {
+  const auto said = said_.find(bound.object);
+  if (said == said_.end()) return;
+  if (said->second.stamp.known()) bound.stamp = said->second.stamp;
+  if (said->second.xattrs != 0) bound.xattrs = said->second.xattrs;
 }
 
 // Directories whose place was never learned, because the process that touched them was killed.
@@ -96,15 +114,6 @@ std::optional<std::string> TouchedNames::new_path(ObjectId directory) {
     return known->second;
   }
   return new_paths_[directory] = places_.true_path(directory);
-}
-
-std::optional<std::string> TouchedNames::shown_path(ObjectId directory) {
-  if (auto now = new_path(directory)) return now;
-  const auto was = old_names_.find(directory);
-  if (was == old_names_.end()) return old_path(directory);
-  const auto above = shown_path(all_[was->second].directory);
-  if (!above) return std::nullopt;
-  return join(*above, all_[was->second].name);
 }
 
 }  // namespace passthroughfs

@@ -208,7 +208,9 @@ void NamesChange::look(Binding& binding, const InodeRef& directory, bool replace
   binding.before = key_of(st);
   binding.before_stamp = tracker_->stamp(st);
   binding.last = S_ISDIR(st.stx_mode) || st.stx_nlink <= 1;
-  if (replaced) binding.before_xattrs = digest_xattrs(directory.fd(), binding.name.data());
+  // Of a file that is removed they are not worth the time: another one in its place is other data.
+  if (replaced || S_ISDIR(st.stx_mode))
+    binding.before_xattrs = digest_xattrs(directory.fd(), binding.name.data());
 }
 
 void NamesChange::arm() noexcept {

@@ -72,7 +72,7 @@ TEST(JournalTest, ARenamedDirectoryIsOneChangeOrAllOfItsPaths) {
   ASSERT_TRUE(tree.create("new/more"));
   EXPECT_THAT(tree.since(token),
               UnorderedElementsAre(Pair("new", "renamed from old"), Pair("new/touched", "data"),
-                                   Pair("new/gone", "deleted"), Pair("new/more", "created")));
+                                   Pair("old/gone", "deleted"), Pair("new/more", "created")));
   EXPECT_THAT(tree.since(token, false),
               UnorderedElementsAre(Pair("new", "created"), Pair("new/touched", "created"),
                                    Pair("new/still", "created"), Pair("new/more", "created"),
