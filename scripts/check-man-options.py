@@ -56,7 +56,7 @@ def main():
         with open(path, encoding="utf-8") as file:
             text = file.read().replace("\\-", "-")
         # mdoc(7) leaves the first dash of an option to its macro: .It Fl h , Fl -help
-        pages[os.path.basename(path)[:-2]] = re.sub(r"\bFl (?=[-A-Za-z])", "-", text)
+        pages[os.path.basename(path)[:-2]] = re.sub(r"\bFl (?=[-A-Za-z0-9])", "-", text)
     if not pages:
         print(f"skipped: no page in {man}")
         return 77

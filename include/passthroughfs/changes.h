@@ -26,10 +26,10 @@ struct Change {
 };
 
 struct ChangeReport {
-  std::string token;     // names the moment of this report; the `since` of a next one
-  std::string since;     // the token that it begins at
-  bool complete = true;  // false: there may be more changes than these
-  std::string reason;    // why it is not complete; empty if it is
+  std::string token;            // names the moment of this report; the `since` of a next one
+  std::string since;            // the token that it begins at
+  bool complete = true;         // false: there may be more changes than these
+  std::string reason;           // why it is not complete; empty if it is
   std::vector<Change> changes;  // by path, in the order of its bytes
 };
 

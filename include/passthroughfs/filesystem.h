@@ -8,10 +8,12 @@
 //   auto ended = fs.run();  // until somebody unmounts it, or stop() from another thread
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
 
+#include "passthroughfs/changes.h"
 #include "passthroughfs/result.h"
 
 namespace passthroughfs {
@@ -51,6 +53,17 @@ class PASSTHROUGHFS_EXPORT Filesystem {
 
   // A debug line per request, to the log sink of the program. Default: false.
   void trace_requests(bool traced) noexcept;
+
+  // Calls `observer` for each net change that is made through the mount, as `passthroughfs watch`
+  // tells them, from mount() until run() returns: in order of time between reports, by path within
+  // one, on a thread of its own that is used for nothing else. Give it before mount(); without a
+  // record of changes (journal=off) it is never called.
+  //
+  // An observer cannot harm the mount. While one call lasts nothing waits for it; what happens
+  // meanwhile is merged to its net difference and told afterwards. What it throws is logged, once,
+  // and the next change is told. run() waits for a call that is under way. It must not use paths
+  // below the mount point when the program is about to end, because nobody serves them then.
+  void observe(std::function<void(const Change&)> observer);
 
   // Mounts, and returns when the mount serves requests. On failure nothing stays behind.
   // Errors: ENOENT, ENOTDIR (source or mount point), EBUSY (mount point in use), EINVAL (mount

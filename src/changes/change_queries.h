@@ -36,9 +36,9 @@ class ChangeQueries {
   virtual bool wait_for_change(std::string_view token,
                                std::chrono::steady_clock::time_point deadline) = 0;
 
-  // Every wait_for_change() that is under way returns now, and each later one at once: the mount is
-  // ending.
+  // The mount is ending: waits that are under way return now, later ones at once.
   virtual void interrupt() = 0;
+  [[nodiscard]] virtual bool is_interrupted() const = 0;
 };
 
 }  // namespace passthroughfs

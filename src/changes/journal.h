@@ -72,6 +72,7 @@ class ChangeJournal final : public ChangeQueries {
   bool wait_for_change(std::string_view token,
                        std::chrono::steady_clock::time_point deadline) override;
   void interrupt() override;
+  [[nodiscard]] bool is_interrupted() const override { return interrupted_; }
 
  private:
   ChangeJournal(Options options, const Subject& subject, std::unique_ptr<ChangeStore> store,

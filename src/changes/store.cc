@@ -141,7 +141,10 @@ struct ChangeStore::Statements {
   PFS_STATEMENT(rollback, "ROLLBACK");
   PFS_STATEMENT(get_meta, "SELECT value FROM meta WHERE key = ?");
   PFS_STATEMENT(set_meta, "INSERT OR REPLACE INTO meta VALUES (?, ?)");
-  PFS_STATEMENT(add_epoch, "INSERT OR IGNORE INTO epochs VALUES (?, ?, ?)");
+  // A boundary that somebody has a token of stays one, whatever else it is.
+  PFS_STATEMENT(add_epoch,
+                "INSERT INTO epochs VALUES (?, ?, ?) ON CONFLICT (epoch) DO UPDATE SET kind = "
+                "CASE WHEN excluded.kind = 1 OR kind = 0 THEN excluded.kind ELSE kind END");
   PFS_STATEMENT(boundary, "SELECT max(epoch) FROM epochs WHERE epoch <= ?");
   PFS_STATEMENT(newest, "SELECT max(epoch) FROM epochs");
   PFS_STATEMENT(of_kind, "SELECT 1 FROM epochs WHERE kind = ? LIMIT 1");
@@ -254,7 +257,11 @@ Outcome<std::unique_ptr<ChangeStore>> ChangeStore::open(const std::string& path)
   try {
     return std::unique_ptr<ChangeStore>(new ChangeStore(path.empty() ? ":memory:" : path));
   } catch (const DatabaseError& error) {
-    return Error{errno_of(error.code()), fmt::format("journal '{}': {}", path, error.what())};
+    const int code = errno_of(error.code());
+    if (code == EBUSY) {
+      return Error{code, fmt::format("journal '{}' is in use by another mount", path)};
+    }
+    return Error{code, fmt::format("journal '{}': {}", path, error.what())};
   }
 }
 

@@ -12,7 +12,8 @@ int run_checkpoint(Arguments arguments) {
   std::string mountpoint;
   std::string forget;
   app.add_option("MOUNTPOINT", mountpoint, "the mount")->required();
-  app.add_option("--forget-before", forget, "give up what is needed only for tokens before this one")
+  app.add_option("--forget-before", forget,
+                 "give up what is needed only for tokens before this one")
       ->type_name("TOKEN");
   if (auto code = parse(app, arguments)) return *code;
 

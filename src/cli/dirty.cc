@@ -60,8 +60,8 @@ std::string indented(const Json& json) {
 }
 
 // The object's fields one after the other, because the changes do not fit into memory twice.
-bool print_json(Client& client, const std::optional<std::string>& since, bool renames,
-                bool deleted, Outcome<ChangeReport>& report) {
+bool print_json(Client& client, const std::optional<std::string>& since, bool renames, bool deleted,
+                Outcome<ChangeReport>& report) {
   std::vector<std::string> pieces;
   report = client.visit_changes(since, renames, [&](const Change& change) {
     if (!deleted || change.deleted) pieces.push_back(indented(Json(change)));

@@ -204,8 +204,7 @@ Outcome<Client> Client::connect(const std::string& mountpoint, std::chrono::mill
   if (!mount->is_root) return Error{EINVAL, fmt::format("{} is not a mount point", mount->path)};
   auto peer = find_daemon(*mount, timeout);
   if (!peer) return peer.error();
-  return Client(
-      std::make_unique<Impl>(std::move(mount).value(), timeout, std::move(peer).value()));
+  return Client(std::make_unique<Impl>(std::move(mount).value(), timeout, std::move(peer).value()));
 }
 
 Outcome<void> Client::visit_handles(const std::function<void(const OpenFileInfo&)>& visit) {
@@ -279,8 +278,8 @@ Outcome<ChangeReport> Client::visit_changes(const std::optional<std::string>& si
 
 Outcome<ChangeReport> Client::changes(const std::optional<std::string>& since, bool renames) {
   std::vector<Change> changes;
-  auto report = visit_changes(since, renames,
-                              [&](const Change& change) { changes.push_back(change); });
+  auto report =
+      visit_changes(since, renames, [&](const Change& change) { changes.push_back(change); });
   if (report) report->changes = std::move(changes);
   return report;
 }

@@ -49,8 +49,7 @@ bool ControlStream::send(const Json& line) {
   std::string_view rest = text;
   const Clock::time_point begun = Clock::now();
   while (!rest.empty()) {
-    const ssize_t n =
-        ::send(socket_.get(), rest.data(), rest.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+    const ssize_t n = ::send(socket_.get(), rest.data(), rest.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
     if (n > 0) {
       rest.remove_prefix(static_cast<std::size_t>(n));
     } else if (errno != EINTR && (errno != EAGAIN || !wait_for(POLLOUT, -1))) {
@@ -114,8 +113,7 @@ bool send_error(ControlStream& stream, const Error& error) {
 ChangeQueries* changes_of(ControlTarget& target, ControlStream& stream) {
   ChangeQueries* const changes = target.changes();
   if (changes == nullptr) {
-    (void)send_error(stream,
-                     {EOPNOTSUPP, "this mount keeps no record of changes (journal=off)"});
+    (void)send_error(stream, {EOPNOTSUPP, "this mount keeps no record of changes (journal=off)"});
   }
   return changes;
 }

@@ -18,6 +18,7 @@
 #include "control/server.h"
 #include "control/session_target.h"
 #include "embed/mount_options.h"
+#include "embed/observation.h"
 #include "embed/preflight.h"
 #include "embed/unmount_helper.h"
 #include "proto/mount_point.h"
@@ -91,6 +92,7 @@ class Filesystem::Impl {
   void trace_requests(bool traced) noexcept { config_.trace = traced; }
   void dedicate_process(bool dedicated) noexcept { dedicated_ = dedicated; }
   void offer_control(bool offered) noexcept { control_ = offered; }
+  void observe(std::function<void(const Change&)> observer) { observer_ = std::move(observer); }
 
  private:
   // Only forwards. `stopping` is reached from `serving` by stop().
@@ -128,6 +130,7 @@ class Filesystem::Impl {
   MountConfig config_;
   bool dedicated_ = false;
   bool control_ = true;
+  std::function<void(const Change&)> observer_;
 
   Mutex mutex_;
   ConditionVariable changed_;
@@ -139,6 +142,7 @@ class Filesystem::Impl {
   std::unique_ptr<UnmountHelper> helper_;
   std::unique_ptr<SessionTarget> target_;
   std::unique_ptr<ControlServer> server_;
+  std::unique_ptr<Observation> observation_;
   dev_t device_ = 0;
 };
 
@@ -178,6 +182,9 @@ Outcome<void> Filesystem::Impl::mount() {
     phase_ = Phase::serving;
   }
   if (control_) start_control();
+  if (observer_ && session_->changes() != nullptr) {
+    observation_ = std::make_unique<Observation>(*session_->changes(), observer_);
+  }
   return {};
 }
 
@@ -205,6 +212,7 @@ Outcome<void> Filesystem::Impl::run() {
     stopped = phase_ == Phase::stopping;
   }
   end();
+  observation_.reset();             // the record of changes has ended with the session
   server_.reset();                  // not under stop_mutex_: its thread may be in stop()
   MutexLock stopping(stop_mutex_);  // a stop() that is under way uses the helper
   // An aborted connection leaves a dead mount behind.
@@ -265,6 +273,9 @@ Outcome<void> Filesystem::configure(std::string_view option, std::string_view va
 }
 void Filesystem::dedicate_process(bool dedicated) noexcept { impl_->dedicate_process(dedicated); }
 void Filesystem::offer_control(bool offered) noexcept { impl_->offer_control(offered); }
+void Filesystem::observe(std::function<void(const Change&)> observer) {
+  impl_->observe(std::move(observer));
+}
 void Filesystem::trace_requests(bool traced) noexcept { impl_->trace_requests(traced); }
 Outcome<void> Filesystem::mount() { return impl_->mount(); }
 Outcome<void> Filesystem::run() { return impl_->run(); }

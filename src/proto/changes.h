@@ -6,7 +6,8 @@
 //   forget {"before":TOKEN}              {"result":{}}
 //   dirty {"since":TOKEN,"renames":bool} {"result":{"token","since","complete","reason"}}, then
 //                                        {"changes":[...]} any number of times, then {"end":true}
-//   watch {"since":TOKEN}                {"result":{"token":...}}, then lines as `watch` prints them
+//   watch {"since":TOKEN}                {"result":{"token":...}}, then lines as `watch` prints
+//   them
 // A stream without its last line was cut off. An error may stand in the place of any line.
 #pragma once
 

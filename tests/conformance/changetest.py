@@ -248,6 +248,22 @@ class Mount:
 
 # --- random work ----------------------------------------------------------------------------------
 
+def touch(mapping, at, write=False):
+    """Reads or writes a byte of a mapping, by a system call: where the file has been cut short that
+    fails, and memory itself would be SIGBUS."""
+    with memoryview(mapping) as whole, whole[at:at + 1] as byte:
+        if write:
+            with open("/dev/urandom", "rb", buffering=0) as random_bytes:
+                random_bytes.readinto(byte)
+        else:
+            reader, writer = os.pipe()
+            try:
+                os.write(writer, byte)
+            finally:
+                os.close(reader)
+                os.close(writer)
+
+
 NAMES = ["a", "b", "c", "d", "e", "long name", "\udcff\udcfe", "new\nline"]
 
 
@@ -283,6 +299,14 @@ class Actor:
     def open(self, flags, mode=0o644):
         path = self.path() if flags & os.O_CREAT else self.existing()
         return os.open(path, flags | os.O_CLOEXEC | os.O_NONBLOCK, mode)
+
+    def write_file(self, path):
+        # Another actor may have made a FIFO of it, which would wait for somebody to read.
+        fd = os.open(path, os.O_CREAT | os.O_TRUNC | os.O_WRONLY | os.O_NONBLOCK, 0o644)
+        try:
+            os.write(fd, self.bytes())
+        finally:
+            os.close(fd)
 
     @contextlib.contextmanager
     def opened(self, flags, mode=0o644):
@@ -354,15 +378,13 @@ class Actor:
             if size > 0:
                 self.mappings.append(mmap.mmap(fd, size))
                 if self.random.random() < 0.5:
-                    self.mappings[-1][0]  # so that the page is there before it is written to
+                    touch(self.mappings[-1], 0)  # the page is there before it is written to
 
     def store(self):
         if self.mappings:
             mapping = self.random.choice(self.mappings)
-            # Beyond the file's end, after a truncation, is SIGBUS: the file is asked first.
-            size = mapping.size()
-            if size >= len(mapping):
-                mapping[self.random.randrange(len(mapping))] = self.random.randrange(256)
+            at = self.random.randrange(len(mapping))
+            touch(mapping, at, write=True)
 
     def remove(self):
         path = self.path()
@@ -379,8 +401,7 @@ class Actor:
     def make_again(self):
         path = self.path()
         os.unlink(path)
-        with open(path, "wb") as file:
-            file.write(self.bytes())
+        self.write_file(path)
 
     def make_directory(self):
         os.mkdir(self.path(), 0o755)
@@ -400,8 +421,7 @@ class Actor:
     def replace(self):
         path = self.path()
         temporary = path + ".tmp"
-        with open(temporary, "wb") as file:
-            file.write(self.bytes())
+        self.write_file(temporary)
         os.rename(temporary, path)
 
     def nameless(self):
@@ -595,6 +615,40 @@ def decode(change, name="path"):
     return change[name]
 
 
+def self_test():
+    """The judge, without a mount: a perfect report passes, one that lacks anything does not."""
+    with tempfile.TemporaryDirectory() as base:
+        actor = Actor(base, "self", [])
+        actor.work(600)
+        then = look_at_all(base)
+        actor.work(400)
+        actor.let_go()
+        now = look_at_all(base)
+    perfect = difference(then, now)
+    caught = 0
+    if judge_paths(then, now, perfect) != ([], []):
+        return "a perfect report is not accepted"
+    for path, kinds in perfect.items():
+        for kind in kinds:
+            told = {**perfect, path: kinds - {kind}}
+            misses, _ = judge_paths(then, now, told)
+            if not misses and not (kind == "xattr" and "data" in kinds):
+                return f"nobody noticed that {path!r} is {kind}"
+            caught += 1
+    _, excess = judge_paths(then, now, {**perfect, "nobody was here": {"data"}})
+    if excess != ["nobody was here"]:
+        return "what did not change was not counted"
+    # Without renames a report is one of those with renames, too.
+    report = [{"path": path, "kinds": sorted(kinds)} for path, kinds in perfect.items()]
+    if judge_renames(then, now, report):
+        return "a perfect report with renames is not accepted"
+    for left_out in report:
+        if not judge_renames(then, now, [change for change in report if change is not left_out]):
+            return f"nobody noticed that {left_out} was left out"
+    print(f"{caught} mistakes caught")
+    return None
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("program")
@@ -608,8 +662,11 @@ def main():
     parser.add_argument("--offline", action="store_true", help="also changes while unmounted")
     parser.add_argument("--kill", action="store_true", help="SIGKILL amid the work")
     parser.add_argument("--may-be-incomplete", action="store_true")
+    parser.add_argument("--self-test", action="store_true")
     parser.add_argument("--most-excess", type=float, default=0.25)
     options = parser.parse_args()
+    if options.self_test:
+        sys.exit(self_test())
     base = tempfile.mkdtemp(prefix="pfs-changetest-", dir=options.base)
     mount = Mount(options.program, base, options.mount)
     run = Run(options, mount)
