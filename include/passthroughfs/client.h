@@ -74,6 +74,8 @@ struct Statistics {
   std::string io_reason;     // why not more; may be empty
   std::string cache;
   bool writeback = false;          // the kernel gathers writes (option writeback)
+  std::string journal;             // where changes are recorded: "file", "memory", "off"
+  bool source_known = false;       // changes while nothing is mounted will be told
   std::string locks;               // who keeps locks on files: "source", "mount"
   std::vector<std::string> notes;  // degraded modes, one line each
 };

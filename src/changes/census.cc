@@ -22,6 +22,8 @@ constexpr int kDirectoriesPerStep = 64;
 
 void Census::begin(std::uint64_t epoch) {
   walking_ = true;
+  check_ = 0;
+  unknown_.clear();
   epoch_ = epoch;
   waiting_ = {ChangeStore::kRoot};
   seen_ = {ChangeStore::kRoot};
@@ -33,6 +35,42 @@ void Census::begin_comparing(std::uint64_t epoch) {
   if (const auto st = look_at(source_.root(), "")) {
     altered(ChangeStore::kRoot, tracker_.stamp(*st));
   }
+}
+
+void Census::begin_checking(std::uint64_t epoch, std::int64_t last_word) {
+  begin(0);
+  check_ = epoch;
+  last_word_ = last_word;
+  checked_.clear();
+  // What was recorded last explains a directory's time.
+  touched_.clear();
+  store_.names_since(epoch, [this](const NameRow& row) { touched_.insert(row.directory); });
+  store_.inodes_since(epoch, [this](const InodeRow& row) { touched_.insert(row.object); });
+  if (const auto st = look_at(source_.root(), "")) {
+    check(ChangeStore::kRoot, tracker_.stamp(*st));
+  }
+}
+
+// Whether an inode was changed when nobody recorded it.
+void Census::check(ObjectId object, const Stamp& now) {
+  // Clocks of file systems stand still for a tick.
+  constexpr std::int64_t kTick = 20'000'000;
+  const bool directory = S_ISDIR(now.mode);
+  if (directory && !checked_.insert(object).second) return;
+  if (now.ctime < last_word_ - kTick) return;
+  if (!directory && touched_.count(object) != 0 && now.ctime <= last_word_ + kTick) return;
+  const bool names = directory && now.mtime >= last_word_ - kTick;
+  if (names && (now.mtime > last_word_ + kTick || touched_.count(object) == 0)) {
+    if (unknown_.empty()) unknown_ = places_.path(object).value_or("a directory");
+    if (unknown_.empty()) unknown_ = ".";
+  }
+  if (directory && names) return;
+  InodeRow row;
+  row.epoch = check_;
+  row.object = object;
+  row.marks = mark::kCertain | mark::kXattr | mark::kAttributes;
+  if (!directory) row.marks |= mark::kData;
+  store_.add(row);
 }
 
 bool Census::step() {
@@ -48,7 +86,10 @@ bool Census::step() {
     set_known(ChangeStore::kRoot, tracker_.stamp(*st), source_.root(), "");
   }
   walking_ = false;
+  check_ = 0;
   seen_.clear();
+  checked_.clear();
+  touched_.clear();
   return false;
 }
 
@@ -121,6 +162,7 @@ void Census::take_down(ObjectId directory, BorrowedFd fd, const Entry& entry, Ob
     object = store_.ensure(key, entry.st.stx_mode, true);
   }
   if (known != object) store_.link(place, object, is_directory);
+  if (check_ != 0) check(object, now);
   set_known(object, now, fd, entry.name.c_str());
   const bool is_first = seen_.insert(object).second;
   if (is_directory && is_first && key.device != places_.own_device()) waiting_.push_back(object);
@@ -183,8 +225,21 @@ void Census::before_name(const Place& place, ObjectId before, const Stamp& stamp
 }
 
 void Census::before_inode(ObjectId object, const Stamp& stamp) {
-  if (!is_comparing() || !stamp.known()) return;
-  altered(object, stamp);
+  if (!is_finding() || !stamp.known()) return;
+  if (check_ != 0) {
+    check(object, stamp);
+  } else {
+    altered(object, stamp);
+  }
+}
+
+void Census::before_names_in(ObjectId directory, const Stamp& stamp) {
+  if (!is_finding() || !stamp.known()) return;
+  if (check_ != 0) {
+    check(directory, stamp);
+  } else {
+    altered(directory, stamp);
+  }
 }
 
 void Census::before_end(ObjectKey key) {

@@ -27,7 +27,17 @@ class Census {
   void begin_counting();
   // Begins a walk that compares with what was known, and tells differences as changes in `epoch`.
   void begin_comparing(std::uint64_t epoch);
+  // Begins a walk that takes down what there is, and looks whether anything was changed after
+  // `last_word` (nanoseconds of CLOCK_REALTIME), when all changes had been recorded. Inodes that
+  // were are told as changed in `epoch`; of a directory where names were nobody knows which ones.
+  void begin_checking(std::uint64_t epoch, std::int64_t last_word);
+  // A directory of which checking found that; empty: none so far.
+  [[nodiscard]] const std::string& unknown_changes() const noexcept { return unknown_; }
   [[nodiscard]] bool is_walking() const noexcept { return walking_; }
+  // Whether it finds changes that a question has to wait for.
+  [[nodiscard]] bool is_finding() const noexcept {
+    return walking_ && (epoch_ != 0 || check_ != 0);
+  }
   [[nodiscard]] bool is_comparing() const noexcept { return walking_ && epoch_ != 0; }
   // Some directories more. False: the walk is done.
   bool step();
@@ -36,6 +46,7 @@ class Census {
   // it counts before that is overwritten.
   void before_name(const Place& place, ObjectId before, const Stamp& stamp);
   void before_inode(ObjectId object, const Stamp& stamp);
+  void before_names_in(ObjectId directory, const Stamp& stamp);
   void before_end(ObjectKey key);
 
   // Looks again at what has been recorded as changed since it was last looked at.
@@ -50,6 +61,7 @@ class Census {
   void visit(ObjectId directory);
   void take_down(ObjectId directory, BorrowedFd fd, const Entry& entry, ObjectId known);
   void gone(const Place& place, ObjectId object);
+  void check(ObjectId object, const Stamp& now);
   void settle_missing();
   void altered(ObjectId object, const Stamp& now);
   void set_known(ObjectId object, const Stamp& now, BorrowedFd directory, const char* name);
@@ -61,6 +73,12 @@ class Census {
   const ChangeTracker& tracker_;
   bool walking_ = false;
   std::uint64_t epoch_ = 0;  // 0: nothing is compared
+  // While checking: the epoch and the time, directories that have been looked at or were touched
+  // in time, and what was found.
+  std::uint64_t check_ = 0;
+  std::int64_t last_word_ = 0;
+  std::unordered_set<ObjectId> checked_, touched_;
+  std::string unknown_;
   std::vector<ObjectId> waiting_;
   std::unordered_set<ObjectId> seen_;
   std::vector<std::pair<Place, ObjectId>> missing_;

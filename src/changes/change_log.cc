@@ -9,6 +9,7 @@
 
 #include <array>
 #include <cstring>
+#include <ctime>
 #include <functional>
 #include <new>
 #include <thread>
@@ -41,6 +42,12 @@ BootId boot_id() noexcept {
   return id;
 }
 
+std::int64_t now() noexcept {
+  timespec time{};
+  (void)::clock_gettime(CLOCK_REALTIME_COARSE, &time);
+  return time.tv_sec * 1'000'000'000 + time.tv_nsec;
+}
+
 std::size_t room_of(std::size_t record) noexcept {
   return align_up(sizeof(std::uint32_t) + record, kAlign);
 }
@@ -60,6 +67,7 @@ struct ChangeLog::Header {
   std::atomic<std::uint32_t> spilled;  // records wait in memory
   std::atomic<std::uint32_t> lost;
   std::atomic<std::uint32_t> in_order;  // closed with nothing left to do
+  std::atomic<std::int64_t> last_word;
 };
 
 struct ChangeLog::Intent::Slot {
@@ -125,6 +133,7 @@ Result<std::unique_ptr<ChangeLog>> ChangeLog::open(const std::string& path, std:
   if (const int error = ::posix_fallocate(file.get(), 0, kBytes); error != 0) return Err(error);
   auto log = TRY(map(std::move(file)));
   Header& head = log->header();
+  if (head.magic == kMagic && head.version == kVersion) log->last_word_ = head.last_word.load();
   if (head.magic != kMagic || head.version != kVersion || head.ring_bytes != kRingBytes ||
       head.intents != kIntents) {
     // Its making was cut short, or another version made it, whose records nobody can read.
@@ -186,6 +195,7 @@ bool ChangeLog::put(ByteSpan record) noexcept {
 void ChangeLog::append(ByteSpan record) noexcept {
   MutexLock lock(mutex_);
   Header& head = header();
+  head.last_word.store(now(), std::memory_order_relaxed);
   if (!spilled_.empty() || !put(record)) {
     if (spilled_bytes_ + record.size() > kMostSpilled) {
       head.lost.store(1);
@@ -302,7 +312,10 @@ void ChangeLog::take_intents(const std::function<void(ByteSpan)>& visit) {
   }
 }
 
-void ChangeLog::close_in_order() noexcept { header().in_order.store(1); }
+void ChangeLog::close_in_order(std::int64_t now) noexcept {
+  header().last_word.store(now);
+  header().in_order.store(1);
+}
 
 void ChangeLog::wait(std::chrono::steady_clock::time_point deadline) noexcept {
   MutexLock lock(mutex_);

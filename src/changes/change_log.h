@@ -50,6 +50,9 @@ class ChangeLog {
     stale,    // of an earlier boot, so that nothing in it can be trusted
   };
   [[nodiscard]] Found found() const noexcept { return found_; }
+  // When the last record was appended, or it was closed in order: nanoseconds of CLOCK_REALTIME;
+  // 0: not known. Of what open() found, also if it has been emptied.
+  [[nodiscard]] std::int64_t last_word() const noexcept { return last_word_; }
   // Records are missing: the process was killed while some waited in memory, or had no room.
   [[nodiscard]] bool lost() const noexcept;
   void forget_loss() noexcept;
@@ -98,8 +101,9 @@ class ChangeLog {
   void release(std::uint64_t position) noexcept PFS_EXCLUDES(mutex_);
   // Visits the intents that a killed process has left, and clears them. Before anybody serves.
   void take_intents(const std::function<void(ByteSpan)>& visit);
-  // Everything is safe elsewhere; the next open() finds nothing. Nobody may append any more.
-  void close_in_order() noexcept;
+  // Everything is safe elsewhere; the next open() finds nothing, and `now` as the last word. Nobody
+  // may append any more.
+  void close_in_order(std::int64_t now) noexcept;
 
   // Waits for a record, or wake(), or the deadline.
   void wait(std::chrono::steady_clock::time_point deadline) noexcept PFS_EXCLUDES(mutex_);
@@ -123,6 +127,7 @@ class ChangeLog {
   std::byte* const memory_;
   const std::size_t bytes_;
   Found found_ = Found::nothing;
+  std::int64_t last_word_ = 0;
 
   Mutex mutex_;
   ConditionVariable changed_;

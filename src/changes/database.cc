@@ -25,6 +25,10 @@ void Database::run(const char* sql) {
   if (done != SQLITE_OK) fail(done);
 }
 
+void Database::leave_log_at_close() noexcept {
+  (void)sqlite3_db_config(connection_.get(), SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr);
+}
+
 Database::Statement::Statement(Database& database, const char* sql) {
   sqlite3_stmt* statement = nullptr;
   const int done = sqlite3_prepare_v3(database.connection_.get(), sql, -1,

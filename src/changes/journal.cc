@@ -11,6 +11,7 @@
 #include <charconv>
 #include <chrono>
 #include <csignal>
+#include <ctime>
 #include <vector>
 
 #include "base/log.h"
@@ -33,6 +34,8 @@ constexpr milliseconds kRetry{1000};
 // How often files are looked at that may be written unseen, while somebody waits for changes.
 constexpr milliseconds kLook{500};
 constexpr std::size_t kMostReports = 4096;
+// How long a mount waits for the first look at its source.
+constexpr milliseconds kFirstLook{200};
 // After a power loss epochs are not what tokens say that were given out last.
 constexpr std::uint64_t kEpochLeap = 1U << 20;
 
@@ -108,14 +111,22 @@ Outcome<void> ChangeJournal::take_over() {
                                        "untouched",
                                        options_.file, store_->meta("source"))};
     }
-    store_->begin(true);
+    store_->begin();
     store_->set_root(key_of(*root));
     store_->set_meta("source", options_.source);
     std::uint64_t epoch = std::max(store_->newest_epoch(), log_->epoch());
+    auto found = log_->found();
+    std::uint64_t closed = 0;
+    (void)parse(store_->meta("closed"), closed, 10);
+    if (found == ChangeLog::Found::nothing &&
+        closed != static_cast<std::uint64_t>(log_->last_word())) {
+      found = ChangeLog::Found::stale;
+    }
+    store_->set_meta("closed", "");
     const bool asked = store_->has_epoch_of(ChangeStore::EpochKind::checkpoint) ||
                        store_->has_epoch_of(ChangeStore::EpochKind::report);
     recorder_.keep_known(asked);
-    if (log_->found() == ChangeLog::Found::records) {
+    if (found == ChangeLog::Found::records) {
       recorder_.from_dead_process(true);
       std::uint64_t applied = 0;
       (void)parse(store_->meta("applied"), applied, 10);
@@ -132,25 +143,34 @@ Outcome<void> ChangeJournal::take_over() {
       recorder_.from_dead_process(false);
     } else {
       store_->set_meta("applied", "0");
-      if (log_->found() == ChangeLog::Found::stale) epoch += kEpochLeap;
+      if (found == ChangeLog::Found::stale) epoch += kEpochLeap;
     }
     const std::uint64_t ended = epoch;
+    const bool counted = store_->meta("census") == "done";
+    store_->set_meta("census", "");
     mount_epoch_ = epoch + 1;
     if (!asked) {
       // Nobody has a token, so nobody can ask about what was before.
       store_->forget_before(mount_epoch_);
-    } else if (store_->meta("census") == "done") {
+    } else if (counted) {
       census_.begin_comparing(ended);
+    } else if (log_->last_word() != 0 && found != ChangeLog::Found::stale) {
+      checked_epoch_ = ended;
+      census_.begin_checking(ended, log_->last_word());
     } else {
       note_gap(ended,
-               "the source may have been changed while it was not mounted, and it was not "
-               "known completely before");
+               "the source may have been changed while it was not mounted, and it was not known "
+               "completely before");
       census_.begin_counting();
     }
-    store_->set_meta("census", "");
+    // A small source is looked through before anybody can change it here.
+    const auto patience = Clock::now() + kFirstLook;
+    while (census_.is_walking() && Clock::now() < patience) {
+      if (!census_.step()) end_census();
+    }
     store_->add_epoch(mount_epoch_, ChangeStore::EpochKind::mount);
     store_->commit();
-    if (log_->found() == ChangeLog::Found::records) {
+    if (found == ChangeLog::Found::records) {
       std::uint64_t end = 0;
       (void)parse(store_->meta("applied"), end, 10);
       log_->release(end);
@@ -257,13 +277,22 @@ void ChangeJournal::begin_census() {
 void ChangeJournal::census_step() {
   store_->begin();
   const bool more = census_.step();
-  if (!more) store_->set_meta("census", "done");
+  if (!more) end_census();
   store_->commit();
   if (!more) census_runs_ = false;
 }
 
+void ChangeJournal::end_census() {
+  store_->set_meta("census", "done");
+  if (census_.unknown_changes().empty()) return;
+  note_gap(checked_epoch_,
+           fmt::format("names in '{}' were changed while it was not mounted, and it "
+                       "was not known before which there were",
+                       census_.unknown_changes()));
+}
+
 void ChangeJournal::wait_until_compared() {
-  while (census_.is_comparing() && !stop_ && !interrupted_) changed_.wait(mutex_);
+  while (census_.is_finding() && !stop_ && !interrupted_) changed_.wait(mutex_);
 }
 
 // ---- epochs
@@ -544,14 +573,19 @@ void ChangeJournal::stop() noexcept {
   stopping_ = true;
   try {
     drain();
-    store_->begin(true);
+    store_->begin();
     census_.refresh();
     // A comparison that was not finished cannot be made up for.
-    if (census_.is_comparing()) {
+    if (census_.is_finding()) {
       note_gap(log_->epoch(), "the mount ended before the source had been looked through");
     }
+    // Both have the same word of it: if only one of them reaches the disk, the next start knows.
+    timespec time{};
+    (void)::clock_gettime(CLOCK_REALTIME, &time);
+    const std::int64_t now = time.tv_sec * 1'000'000'000 + time.tv_nsec;
+    store_->set_meta("closed", fmt::format("{}", now));
     store_->commit();
-    log_->close_in_order();
+    log_->close_in_order(now);
   } catch (const std::exception& error) {
     store_->abandon();
     log_error("the journal could not be closed: {}", error.what());

@@ -82,6 +82,7 @@ class ChangeJournal final : public ChangeQueries {
   void drain() PFS_REQUIRES(mutex_);
   void census_step() PFS_REQUIRES(mutex_);
   void begin_census() PFS_REQUIRES(mutex_);
+  void end_census() PFS_REQUIRES(mutex_);
   void wait_until_compared() PFS_REQUIRES(mutex_);
   std::uint64_t turn(ChangeStore::EpochKind kind, bool reuse) PFS_REQUIRES(mutex_);
   void ask_writers() PFS_REQUIRES(mutex_);
@@ -107,6 +108,7 @@ class ChangeJournal final : public ChangeQueries {
   Places places_ PFS_GUARDED_BY(mutex_);
   Census census_ PFS_GUARDED_BY(mutex_);
   Recorder recorder_ PFS_GUARDED_BY(mutex_);
+  std::uint64_t checked_epoch_ PFS_GUARDED_BY(mutex_) = 0;
   std::uint64_t mount_epoch_ = 0;                      // constant once opened
   std::uint64_t ordinal_ PFS_GUARDED_BY(mutex_) = 0;   // records that have been let go
   std::uint64_t drained_ PFS_GUARDED_BY(mutex_) = 0;   // records brought over

@@ -24,7 +24,6 @@ struct RawBinding {
   ObjectKey directory, before, after;
   Stamp before_stamp;
   Digest before_xattrs;
-  std::uint64_t held;
   std::uint32_t after_mode;
   std::uint16_t name_size;
   std::uint8_t born;
@@ -106,7 +105,6 @@ Result<void> decode_names(const Head& head, Reader& in, RecordVisitor& visitor) 
     binding.after_mode = raw.after_mode;
     binding.born = raw.born != 0;
     binding.last = raw.last != 0;
-    binding.held = raw.held;
     record.bindings[record.count++] = binding;
   }
   if (!in.at_end()) return Err(EINVAL);
@@ -145,7 +143,6 @@ std::size_t encode(const NamesRecord& record, MutableByteSpan out) noexcept {
     raw.after = binding.after;
     raw.before_stamp = binding.before_stamp;
     raw.before_xattrs = binding.before_xattrs;
-    raw.held = binding.held;
     raw.after_mode = binding.after_mode;
     raw.name_size = static_cast<std::uint16_t>(binding.name.size());
     raw.born = binding.born ? 1 : 0;

@@ -63,9 +63,8 @@ struct Binding {
   Digest before_xattrs = 0;
   ObjectKey after;
   std::uint32_t after_mode = 0;
-  bool born = false;       // `after` did not exist before
-  bool last = false;       // it was the last name of `before`, which ends with it
-  std::uint64_t held = 0;  // the directory's node, held until the journal has found its place
+  bool born = false;  // `after` did not exist before
+  bool last = false;  // it was the last name of `before`, which ends with it
 };
 
 struct NamesRecord {
@@ -77,8 +76,8 @@ struct NamesRecord {
 struct InodeRecord {
   std::uint64_t epoch = 0;
   ObjectKey key;
-  std::uint8_t marks = 0;
-  Stamp stamp;  // before the change
+  std::uint8_t marks = 0;  // 0: a directory below which names are about to change
+  Stamp stamp;             // before the change
   Digest xattrs = 0;
   Digest content = 0;
   std::uint64_t held = 0;  // the inode's node, held until the journal has found a name of it

@@ -23,7 +23,6 @@ void Recorder::names(const NamesRecord& record) {
     const Binding& binding = record.bindings[i];
     places[i].directory = store_.ensure(binding.directory, S_IFDIR, true);
     places[i].name = binding.name;
-    let_go(binding.held, binding.directory);
     if (binding.before.exists()) {
       before[i] = store_.ensure(binding.before, binding.before_stamp.mode, true);
     }
@@ -53,6 +52,7 @@ void Recorder::names(const NamesRecord& record) {
 void Recorder::inode(const InodeRecord& record) {
   if (record.marks == 0) {
     let_go(record.held, record.key);
+    census_.before_names_in(store_.ensure(record.key, S_IFDIR, true), record.stamp);
     return;
   }
   const ObjectId object = store_.ensure(record.key, record.stamp.mode, true);

@@ -20,6 +20,7 @@ namespace {
 // "PFSJ": tells our databases from others'.
 constexpr std::int64_t kApplicationId = 0x5046534a;
 constexpr std::int64_t kSchemaVersion = 1;
+constexpr const char* kInMemory = ":memory:";
 constexpr std::size_t kMostCachedIds = 1U << 18;
 
 constexpr const char* kSchema = R"(
@@ -217,31 +218,48 @@ struct ChangeStore::Statements {
 #undef PFS_STATEMENT
 };
 
+namespace {
+
+void make_tables(Database& database) {
+  database.run("BEGIN IMMEDIATE");
+  database.run(kSchema);
+  std::uint64_t identity = 0;
+  while (identity == 0) (void)!::getrandom(&identity, sizeof identity, 0);
+  database.run(fmt::format("INSERT INTO meta VALUES ('identity', '{:016x}')", identity).c_str());
+  database.run(fmt::format("PRAGMA application_id = {}; PRAGMA user_version = {}", kApplicationId,
+                           kSchemaVersion)
+                   .c_str());
+  database.run("COMMIT");
+}
+
+// Whole or not at all, whenever the power fails; and with one wait for the disk only.
+void make_file(const std::string& path) {
+  const std::string making = path + "-new";
+  (void)::unlink(making.c_str());
+  // It tells names of files, which are for the owner alone; what SQLite adds takes its mode.
+  const UniqueFd file(::open(making.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
+  if (!file.valid()) throw DatabaseError(SQLITE_CANTOPEN, std::strerror(errno));
+  {
+    Database database(making);
+    database.run("PRAGMA synchronous = OFF; PRAGMA journal_mode = MEMORY;");
+    make_tables(database);
+  }
+  if (::fsync(file.get()) != 0 || ::rename(making.c_str(), path.c_str()) != 0) {
+    throw DatabaseError(SQLITE_IOERR, std::strerror(errno));
+  }
+}
+
+}  // namespace
+
 ChangeStore::ChangeStore(const std::string& path) : database_(path) {
   // Written behind: what a commit has not brought to the disk yet outlives this process, and the
   // log outlives it, too. Only a power loss is different, and then the database is whole but older.
   database_.run(
       "PRAGMA locking_mode = EXCLUSIVE; PRAGMA synchronous = NORMAL; "
       "PRAGMA cache_size = -16384; PRAGMA temp_store = MEMORY;");
-  std::int64_t version = 0;
-  {
-    Database::Statement statement(database_, "PRAGMA user_version");
-    Database::Use use(database_, statement);
-    if (use.step()) version = use.integer(0);
-  }
-  if (version == 0) {
-    database_.run("BEGIN IMMEDIATE");
-    database_.run(kSchema);
-    std::uint64_t identity = 0;
-    while (identity == 0) (void)!::getrandom(&identity, sizeof identity, 0);
-    database_.run(fmt::format("INSERT INTO meta VALUES ('identity', '{:016x}')", identity).c_str());
-    database_.run(fmt::format("PRAGMA application_id = {}; PRAGMA user_version = {}",
-                              kApplicationId, kSchemaVersion)
-                      .c_str());
-    database_.run("COMMIT");
-  }
-  // Only now, so that the file itself says what it is from its first moment on.
+  if (path == kInMemory) make_tables(database_);
   database_.run("PRAGMA journal_mode = WAL; PRAGMA wal_autocheckpoint = 4000;");
+  database_.leave_log_at_close();
   sql_ = std::make_unique<Statements>(database_);
   identity_ = std::strtoull(meta("identity").c_str(), nullptr, 16);
 }
@@ -252,10 +270,10 @@ Outcome<std::unique_ptr<ChangeStore>> ChangeStore::open(const std::string& path)
   if (!path.empty()) {
     if (auto checked = check_file(path); !checked) return checked.error();
   }
-  // It tells names of files, which are for the owner alone; what SQLite adds takes its mode.
-  if (!path.empty()) UniqueFd(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
   try {
-    return std::unique_ptr<ChangeStore>(new ChangeStore(path.empty() ? ":memory:" : path));
+    struct stat st {};
+    if (!path.empty() && (::stat(path.c_str(), &st) != 0 || st.st_size == 0)) make_file(path);
+    return std::unique_ptr<ChangeStore>(new ChangeStore(path.empty() ? kInMemory : path));
   } catch (const DatabaseError& error) {
     const int code = errno_of(error.code());
     if (code == EBUSY) {

@@ -89,11 +89,20 @@ std::uint64_t ChangeTracker::hold_for_place(const InodeRef& inode) noexcept {
   return inode.id();
 }
 
-void ChangeTracker::tell_place(ObjectKey key, std::uint64_t held) noexcept {
+// Once for each directory that the mount comes to know.
+void ChangeTracker::tell_place(const InodeRef& directory) noexcept {
+  const Said& entry = said(directory);
+  if (entry.node.load(std::memory_order_acquire) == directory.id() &&
+      (entry.marks.load(std::memory_order_acquire) & kLocated) != 0) {
+    return;
+  }
+  MutexLock lock(mutexes_[directory.id() % mutexes_.size()]);
   InodeRecord record;
+  record.held = hold_for_place(directory);
+  if (record.held == 0) return;
   record.epoch = log_.epoch();
-  record.key = key;
-  record.held = held;
+  record.key = key_of(directory);
+  record.stamp = stamp_of(directory.fd());
   std::array<std::byte, kMaxRecordBytes> bytes;
   log_.append(ByteSpan(bytes).first(encode(record, bytes)));
 }
@@ -186,19 +195,11 @@ InodeChange::~InodeChange() {
 // ---- NamesChange
 // ---------------------------------------------------------------------------------
 
-NamesChange::~NamesChange() {
-  // The call failed. The places of its directories are waited for nonetheless.
-  for (const Binding& binding : record_.bindings) {
-    if (binding.held != 0) tracker_->tell_place(binding.directory, binding.held);
-  }
-}
-
 bool NamesChange::set(Binding& binding, const InodeRef& directory, std::string_view name) noexcept {
   if (name.empty() || name.size() > kMaxLoggedName) return false;
   binding.directory = key_of(directory);
   binding.name = name;
-  MutexLock lock(tracker_->mutexes_[directory.id() % tracker_->mutexes_.size()]);
-  binding.held = tracker_->hold_for_place(directory);
+  tracker_->tell_place(directory);
   return true;
 }
 
@@ -225,7 +226,6 @@ void NamesChange::append() noexcept {
   std::array<std::byte, kMaxRecordBytes> bytes;
   tracker_->log_.append(ByteSpan(bytes).first(encode(record_, bytes)));
   record_.count = 0;
-  for (Binding& binding : record_.bindings) binding.held = 0;
 }
 
 void NamesChange::creates(const InodeRef& directory, std::string_view name) noexcept {

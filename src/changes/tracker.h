@@ -81,7 +81,7 @@ class ChangeTracker {
            bool again) noexcept;
   // The inode's node number if its place is not known to the journal yet, now held for it; else 0.
   std::uint64_t hold_for_place(const InodeRef& inode) noexcept;
-  void tell_place(ObjectKey key, std::uint64_t held) noexcept;
+  void tell_place(const InodeRef& directory) noexcept;
   [[nodiscard]] Digest content_of(BorrowedFd fd, const Stamp& stamp) const noexcept;
 
   ChangeLog& log_;
@@ -116,7 +116,6 @@ class InodeChange {
 class NamesChange {
  public:
   explicit NamesChange(ChangeTracker* tracker) noexcept : tracker_(tracker) {}
-  ~NamesChange();
   NamesChange(const NamesChange&) = delete;
   NamesChange& operator=(const NamesChange&) = delete;
 

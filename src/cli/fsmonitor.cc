@@ -99,7 +99,7 @@ int run_fsmonitor(Arguments arguments) {
   std::string version;
   std::string token;
   app.add_option("VERSION", version, "of git's protocol: 2")->required();
-  app.add_option("TOKEN", token, "what git was told last time; may be empty")->required();
+  app.add_option("TOKEN", token, "what git was told last time; may be empty");
   if (auto code = parse(app, arguments)) return *code;
   if (version != "2") {
     report(fmt::format("version 2 of git's protocol is spoken here, not '{}'", version));

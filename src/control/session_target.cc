@@ -115,6 +115,8 @@ Statistics SessionTarget::stats() const {
   stats.io_reason = view.io_reason;
   stats.cache = view.cache;
   stats.writeback = view.writeback;
+  stats.journal = view.journal;
+  stats.source_known = view.source_known;
   stats.locks = view.locks;
   stats.notes = view.notes;
   return stats;

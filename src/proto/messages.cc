@@ -186,6 +186,8 @@ void to_json(Json& json, const Statistics& stats) {
   json["io_reason"] = stats.io_reason;
   json["cache"] = stats.cache;
   json["writeback"] = stats.writeback;
+  json["journal"] = stats.journal;
+  json["source_known"] = stats.source_known;
   json["locks"] = stats.locks;
   json["notes"] = stats.notes;
 }
@@ -209,6 +211,8 @@ void from_json(const Json& json, Statistics& stats) {
   read_field(json, "io_reason", stats.io_reason);
   read_field(json, "cache", stats.cache);
   read_field(json, "writeback", stats.writeback);
+  read_field(json, "journal", stats.journal);
+  read_field(json, "source_known", stats.source_known);
   read_field(json, "locks", stats.locks);
   read_field(json, "notes", stats.notes);
 }

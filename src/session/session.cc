@@ -367,6 +367,8 @@ StatsView SessionImpl::stats() const {
   out.io_reason = state_.backings.reasons();
   out.cache = cache_name(state_.config.cache);
   out.writeback = state_.config.writeback;
+  out.journal = !state_.journal ? "off" : state_.journal->file().empty() ? "memory" : "file";
+  out.source_known = state_.journal && state_.journal->knows_source();
   out.locks = locks_stay_in_kernel(state_.config) ? "mount" : "source";
   if (state_.config.locks == LockMode::source && locks_stay_in_kernel(state_.config)) {
     out.notes.emplace_back("locks=source needs handles=table: locks are seen on this mount only");

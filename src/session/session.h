@@ -66,6 +66,8 @@ struct StatsView {
   std::string cache;
   bool writeback = false;
   std::string locks;               // "source" or "mount": who keeps them
+  std::string journal;             // "file", "memory", "off": where changes are recorded
+  bool source_known = false;       // changes while nothing is mounted will be told
   std::vector<std::string> notes;  // degraded modes, one line each
 };
 

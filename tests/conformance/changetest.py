@@ -597,7 +597,11 @@ class Run:
 
     def wait_until_known(self):
         """The first walk of the source is over."""
-        time.sleep(0.5)
+        deadline = time.monotonic() + 60
+        while not json.loads(self.mount.ask("stats", self.mount.mnt, "--json"))["source_known"]:
+            if time.monotonic() > deadline:
+                raise SystemExit("the source does not become known")
+            time.sleep(0.02)
 
     def report(self):
         share = self.excess / self.told if self.told else 0

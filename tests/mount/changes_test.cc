@@ -393,13 +393,14 @@ TEST_F(JournalTest, WithoutAJournalEachCommandSaysSo) {
 }
 
 TEST_F(JournalTest, AForeignFileIsRefusedAndLeftAlone) {
+  const std::string mnt = tree_.make_dir("mnt");
   for (const std::string& content :
        {std::string("a letter"), std::string(5000, '\0'),
         std::string("SQLite format 3\0", 16) + std::string(4080, 'x')}) {
     const std::string file = tree_ / "foreign";
     write_file(file, content);
     const ProgramResult result =
-        run_program({program_path(), source_, tree_.make_dir("mnt"), "-o", "journal=" + file});
+        run_program({program_path(), source_, mnt, "-o", "journal=" + file});
     EXPECT_EQ(result.exit_code, 1);
     EXPECT_THAT(result.err, HasSubstr("it was left untouched"));
     EXPECT_EQ(read_file(file), content);

@@ -128,11 +128,12 @@ TEST(ChangeLogTest, OneThatWasClosedInOrderHasNothing) {
     auto log = ChangeLog::open(tree / "log", 1);
     ASSERT_TRUE(log.has_value());
     EXPECT_EQ((*log)->found(), ChangeLog::Found::nothing);
-    (*log)->close_in_order();
+    (*log)->close_in_order(77);
   }
   auto log = ChangeLog::open(tree / "log", 1);
   ASSERT_TRUE(log.has_value());
   EXPECT_EQ((*log)->found(), ChangeLog::Found::nothing);
+  EXPECT_EQ((*log)->last_word(), 77);
 }
 
 TEST(ChangeLogTest, OneOfAnotherJournalIsNotBelieved) {

@@ -40,7 +40,6 @@ NamesRecord rename_of(const std::string& from, const std::string& to) {
   record.bindings[1].after = {1, 30};
   record.bindings[1].born = true;
   record.bindings[1].last = true;
-  record.bindings[1].held = 99;
   return record;
 }
 
@@ -61,7 +60,6 @@ TEST(RecordTest, ARenameComesBackAsItWas) {
   EXPECT_EQ(record.bindings[1].after, (ObjectKey{1, 30}));
   EXPECT_TRUE(record.bindings[1].born);
   EXPECT_TRUE(record.bindings[1].last);
-  EXPECT_EQ(record.bindings[1].held, 99U);
 }
 
 TEST(RecordTest, TheLongestRecordFitsIntoARecord) {

@@ -71,8 +71,7 @@ TEST(MountOptions, TheFirstValueIsTheDefault) {
 }
 
 TEST(MountOptions, OfALaterVersionAreRefusedByName) {
-  const std::pair<const char*, const char*> later[] = {
-      {"journal", "memory"}, {"journal", "/some/file"}, {"recover", "on"}};
+  const std::pair<const char*, const char*> later[] = {{"recover", "on"}};
   for (const auto& [name, value] : later) {
     MountConfig config;
     const auto done = set(config, name, value);
@@ -83,6 +82,19 @@ TEST(MountOptions, OfALaterVersionAreRefusedByName) {
   }
   EXPECT_EQ(error_of("journal", "off"), "no error");
   EXPECT_EQ(error_of("recover", "off"), "no error");
+}
+
+TEST(MountOptions, AJournalIsAFileOrOneOfTwoWords) {
+  MountConfig config;
+  ASSERT_TRUE(set(config, "journal", "memory"));
+  EXPECT_EQ(config.journal, JournalMode::memory);
+  ASSERT_TRUE(set(config, "journal", "/some/file"));
+  EXPECT_EQ(config.journal, JournalMode::file);
+  EXPECT_EQ(config.journal_file, "/some/file");
+  ASSERT_TRUE(set(config, "journal", "off"));
+  EXPECT_EQ(config.journal, JournalMode::off);
+  EXPECT_EQ(config.journal_file, "");
+  EXPECT_NE(error_of("journal", ""), "no error");
 }
 
 TEST(MountOptions, RefuseBadNumbers) {
