@@ -18,6 +18,11 @@ namespace {
 
 constexpr int kDirectoriesPerStep = 64;
 
+std::int64_t birth_time(const struct statx& st) noexcept {
+  if ((st.stx_mask & STATX_BTIME) == 0) return 0;
+  return st.stx_btime.tv_sec * 1'000'000'000 + static_cast<std::int64_t>(st.stx_btime.tv_nsec);
+}
+
 }  // namespace
 
 void Census::begin(std::uint64_t epoch) {
@@ -83,7 +88,7 @@ bool Census::step() {
   if (!waiting_.empty()) return true;
   settle_missing();
   if (const auto st = look_at(source_.root(), "")) {
-    set_known(ChangeStore::kRoot, tracker_.stamp(*st), source_.root(), "");
+    set_known(ChangeStore::kRoot, *st, source_.root(), "");
   }
   walking_ = false;
   check_ = 0;
@@ -128,12 +133,23 @@ void Census::visit(ObjectId directory) {
 }
 
 // What was looked at before and has not changed since has the attributes that it had.
-void Census::set_known(ObjectId object, const Stamp& now, BorrowedFd directory, const char* name) {
+void Census::set_known(ObjectId object, const struct statx& st, BorrowedFd directory,
+                       const char* name) {
+  const Stamp now = tracker_.stamp(st);
   const ChangeStore::Known known = store_.known(object);
   const bool same = known.stamp.known() && known.stamp.ctime == now.ctime && now.racy == 0 &&
                     known.stamp.racy == 0;
   if (same) return;
-  store_.set_known(object, {now, digest_xattrs(directory, name)});
+  store_.set_known(object, {now, digest_xattrs(directory, name), birth_time(st)});
+}
+
+// Whether an inode has only the number of one that was known and is gone.
+bool Census::is_another(ObjectId object, const struct statx& st) {
+  const ChangeStore::Known known = store_.known(object);
+  if (!known.stamp.known()) return false;
+  const std::int64_t birth = birth_time(st);
+  return (known.stamp.mode & S_IFMT) != (st.stx_mode & S_IFMT) ||
+         (known.birth != 0 && birth != 0 && known.birth != birth);
 }
 
 void Census::take_down(ObjectId directory, BorrowedFd fd, const Entry& entry, ObjectId known) {
@@ -142,6 +158,17 @@ void Census::take_down(ObjectId directory, BorrowedFd fd, const Entry& entry, Ob
   const bool is_directory = S_ISDIR(entry.st.stx_mode);
   ObjectId object = store_.find(key);
   const Place place{directory, entry.name};
+  if (object != 0 && object != ChangeStore::kRoot && seen_.count(object) == 0 &&
+      is_another(object, entry.st)) {
+    if (epoch_ != 0) {
+      for (const Place& was : store_.places(object)) gone(was, object);
+      object = 0;
+    } else {
+      store_.end(object);
+      object = 0;
+    }
+    known = store_.at(place);
+  }
   if (epoch_ != 0) {
     const bool unknown = object == 0;
     if (unknown) object = store_.born(key, entry.st.stx_mode, epoch_);
@@ -163,13 +190,13 @@ void Census::take_down(ObjectId directory, BorrowedFd fd, const Entry& entry, Ob
   }
   if (known != object) store_.link(place, object, is_directory);
   if (check_ != 0) check(object, now);
-  set_known(object, now, fd, entry.name.c_str());
+  set_known(object, entry.st, fd, entry.name.c_str());
   const bool is_first = seen_.insert(object).second;
   if (is_directory && is_first && key.device != places_.own_device()) waiting_.push_back(object);
 }
 
 void Census::altered(ObjectId object, const Stamp& now) {
-  const auto [then, xattrs] = store_.known(object);
+  const auto [then, xattrs, birth] = store_.known(object);
   if (!then.known() || (then.ctime == now.ctime && then.racy == 0)) return;
   InodeRow row;
   row.epoch = epoch_;
@@ -185,7 +212,7 @@ void Census::altered(ObjectId object, const Stamp& now) {
 // A name that was known is not there any more.
 void Census::gone(const Place& place, ObjectId object) {
   if (place.directory != 0) {
-    const auto [then, xattrs] = store_.known(object);
+    const auto [then, xattrs, birth] = store_.known(object);
     store_.add(NameRow{epoch_, place.directory, place.name, object, then, xattrs});
     store_.unlink(place);
   }
@@ -259,7 +286,7 @@ void Census::refresh() {
       const auto names = places_.names(object, st);
       if (names.empty() || !st) continue;
       const Stamp now = tracker_.stamp(*st);
-      store_.set_known(object, {now, xattrs_of(places_, source_, object)});
+      store_.set_known(object, {now, xattrs_of(places_, source_, object), birth_time(*st)});
       if (now.racy != 0) racy.first.push_back(object);
     }
     for (const Place& place : changed) {
@@ -273,7 +300,7 @@ void Census::refresh() {
       const ObjectId object = store_.ensure(key_of(*st), st->stx_mode, false);
       if (store_.at(place) != object) store_.link(place, object, S_ISDIR(st->stx_mode));
       const Stamp now = tracker_.stamp(*st);
-      set_known(object, now, directory.borrow(), place.name.c_str());
+      set_known(object, *st, directory.borrow(), place.name.c_str());
       if (now.racy != 0) racy.second.push_back(place);
     }
     return racy;

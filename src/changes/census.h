@@ -64,7 +64,8 @@ class Census {
   void check(ObjectId object, const Stamp& now);
   void settle_missing();
   void altered(ObjectId object, const Stamp& now);
-  void set_known(ObjectId object, const Stamp& now, BorrowedFd directory, const char* name);
+  void set_known(ObjectId object, const struct statx& st, BorrowedFd directory, const char* name);
+  bool is_another(ObjectId object, const struct statx& st);
   bool list(BorrowedFd directory, std::vector<Entry>& entries);
 
   ChangeStore& store_;

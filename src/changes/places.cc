@@ -31,7 +31,7 @@ std::optional<struct statx> look_at(BorrowedFd directory, const char* name) noex
   struct statx st;
   if (::statx(directory.get(), name,
               AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | AT_STATX_DONT_SYNC,
-              STATX_BASIC_STATS, &st) != 0) {
+              STATX_BASIC_STATS | STATX_BTIME, &st) != 0) {
     return std::nullopt;
   }
   return st;

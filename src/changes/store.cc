@@ -32,7 +32,8 @@ CREATE TABLE objects (
   mode INTEGER NOT NULL, uid INTEGER NOT NULL DEFAULT 0, gid INTEGER NOT NULL DEFAULT 0,
   size INTEGER NOT NULL DEFAULT 0, mtime INTEGER NOT NULL DEFAULT 0,
   ctime INTEGER NOT NULL DEFAULT 0, racy INTEGER NOT NULL DEFAULT 0,
-  xattrs INTEGER NOT NULL DEFAULT 0, known INTEGER NOT NULL DEFAULT 0);
+  xattrs INTEGER NOT NULL DEFAULT 0, birth INTEGER NOT NULL DEFAULT 0,
+  known INTEGER NOT NULL DEFAULT 0);
 CREATE UNIQUE INDEX objects_by_key ON objects (ino, device) WHERE current = 1;
 CREATE TABLE links (
   directory INTEGER NOT NULL, name BLOB NOT NULL, object INTEGER NOT NULL,
@@ -188,9 +189,9 @@ struct ChangeStore::Statements {
   PFS_STATEMENT(count_places, "SELECT count(*) FROM links");
   PFS_STATEMENT(set_known,
                 "UPDATE objects SET mode = ?, uid = ?, gid = ?, size = ?, mtime = ?, ctime = ?, "
-                "racy = ?, xattrs = ?, known = 1 WHERE id = ?");
+                "racy = ?, xattrs = ?, birth = ?, known = 1 WHERE id = ?");
   PFS_STATEMENT(known,
-                "SELECT mode, uid, gid, size, mtime, ctime, racy, xattrs FROM objects "
+                "SELECT mode, uid, gid, size, mtime, ctime, racy, xattrs, birth FROM objects "
                 "WHERE id = ? AND known = 1");
   PFS_STATEMENT(stale_object, "INSERT OR IGNORE INTO stale_objects VALUES (?)");
   PFS_STATEMENT(stale_place, "INSERT OR IGNORE INTO stale_places VALUES (?, ?)");
@@ -523,12 +524,12 @@ std::uint64_t ChangeStore::count_places() {
 
 void ChangeStore::set_known(ObjectId object, const Known& known) {
   Database::Use use(database_, sql_->set_known);
-  bind(use, known.stamp).bind(known.xattrs).bind(object).finish();
+  bind(use, known.stamp).bind(known.xattrs).bind(known.birth).bind(object).finish();
 }
 
 ChangeStore::Known ChangeStore::known(ObjectId object) {
   Database::Use use(database_, sql_->known);
-  return use.bind(object).step() ? Known{stamp_at(use, 0), use.number(7)} : Known{};
+  return use.bind(object).step() ? Known{stamp_at(use, 0), use.number(7), use.integer(8)} : Known{};
 }
 
 void ChangeStore::add_stale(ObjectId object) {

@@ -114,6 +114,7 @@ class ChangeStore {
   struct Known {
     Stamp stamp;  // not known(): never looked at
     Digest xattrs = 0;
+    std::int64_t birth = 0;  // of the inode, nanoseconds; 0: its file system does not say
   };
   void set_known(ObjectId object, const Known& known);
   [[nodiscard]] Known known(ObjectId object);

@@ -57,7 +57,10 @@ class Answer {
     }
     const std::string below = path.substr(tree_.prefix.size());
     if (below.empty() || below == ".git" || below.starts_with(".git/")) return;
-    put(directory ? below + "/" : below);
+    put(below);
+    // Its own name says nothing of what is below it; and with a slash it does not stand for a file
+    // of this name that git knows.
+    if (directory) put(below + "/");
   }
   void add(const Change& change) {
     const bool directory = change.type == "directory";

@@ -164,6 +164,15 @@ Result<void> SessionImpl::open_journal(std::string& message) {
       }
     }
   }
+  // Below the mount point it would be reached through the mount, once that is there.
+  if (!options.file.empty() && options.file.starts_with(state_.config.mountpoint + "/")) {
+    no_journal_file_ = fmt::format("journal '{}' is below the mount point", options.file);
+    if (named) {
+      message = no_journal_file_;
+      return Err(EINVAL);
+    }
+    options.file.clear();
+  }
   const ChangeJournal::Subject subject{state_.source, *state_.inodes, *state_.handles, kMostInodes};
   auto journal = ChangeJournal::open(options, subject);
   if (!journal && !named && !options.file.empty()) {

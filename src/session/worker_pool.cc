@@ -466,10 +466,9 @@ void WorkerPool::poke() noexcept {
 // A thread of its own: see GivingWay for what it must not wait for.
 void WorkerPool::schedule() noexcept {
   block_signals();
-  IdleCpus idle;
   for (;;) {
     const auto now = steady_clock::now();
-    const double idle_cpus = idle.look(now);
+    const double idle_cpus = idle_cpus_.look(now);
     std::uint64_t read = 0;
     bool soon = false;
     for (std::size_t i = 0; i < count(); ++i) {

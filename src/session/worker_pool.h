@@ -154,6 +154,7 @@ class WorkerPool {
   mutable Mutex schedule_mutex_;  // of the scheduler and of who ends it
   ConditionVariable schedule_changed_;
   bool schedule_ended_ PFS_GUARDED_BY(schedule_mutex_) = false;
+  IdleCpus idle_cpus_;  // the scheduling thread's
   std::thread scheduler_;
 };
 
