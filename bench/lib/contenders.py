@@ -217,8 +217,10 @@ class Mount:
         self.log = os.path.join(self.base, "log")
         with open(self.log, "wb") as log:
             # In a session of its own, so that ctrl-C does not end it before we have unmounted.
+            # Its journal goes with the rest.
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log,
-                                            stderr=log, start_new_session=True)
+                                            stderr=log, start_new_session=True,
+                                            env={**os.environ, "XDG_STATE_HOME": self.base})
         try:
             self._wait_until_served()
         except BaseException:

@@ -29,7 +29,7 @@ namespace passthroughfs {
 // be lost with the process, which a successor can tell (lost()).
 class ChangeLog {
  public:
-  static constexpr std::size_t kRingBytes = 8U << 20;
+  static constexpr std::size_t kRingBytes = 4U << 20;
   static constexpr std::size_t kMostSpilled = 256U << 20;  // bytes in memory, then records get lost
 
   // Opens or makes the log file and locks it against other mounts. `journal`: the identity of the

@@ -89,7 +89,8 @@ trap finish EXIT
 trap 'exit 130' INT TERM HUP
 
 [ "$options" = - ] && options=
-"$program" "$SOURCE" "$MNT" -f -o "allow_other${options:+,$options}" 2> "$work/log" &
+# Its journal goes with the rest.
+XDG_STATE_HOME=$work/state "$program" "$SOURCE" "$MNT" -f -o "allow_other${options:+,$options}" 2> "$work/log" &
 pid=$!
 started() { mounted || ended; }
 wait_until 20 started

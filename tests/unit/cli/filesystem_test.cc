@@ -21,6 +21,7 @@
 #include <cerrno>
 #include <csignal>
 #include <cstddef>
+#include <cstdlib>
 #include <fstream>
 #include <functional>
 #include <initializer_list>
@@ -35,6 +36,19 @@
 
 namespace passthroughfs {
 namespace {
+
+// Journals of mounts that do not say where theirs is.
+class StateDirectory : public ::testing::Environment {
+ public:
+  void SetUp() override {
+    ASSERT_EQ(setenv("XDG_STATE_HOME", tree_.make_dir("state").c_str(), 1), 0);
+  }
+
+ private:
+  test::TempTree tree_;
+};
+const auto* const g_state_directory =
+    ::testing::AddGlobalTestEnvironment(new StateDirectory);  // owned by GoogleTest
 
 bool is_mounted(const std::string& path) {
   const auto found = find_mount_point(path);

@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the record of changes costs, and what its answers cost."""
+
+import json
+import os
+import statistics
+import subprocess
+import time
+
+from . import micro
+from .contenders import Arena, say
+
+CONTENDERS = ["native", "-o journal=off", "-o journal=memory", "passthroughfs"]
+OPERATIONS = ["create_close", "open_close", "write_4k", "rename", "unlink", "mkdir_rmdir"]
+PER_DIRECTORY = 500
+CHANGED = 100
+
+
+def measure(kind, place, rounds, seconds, deadline):
+    """Operations with the journal in a file (passthroughfs as it is), in memory, and without."""
+    with Arena(kind, place, CONTENDERS) as arena:
+        section = micro.measure(arena, operations=OPERATIONS, rounds=rounds, seconds=seconds,
+                                deadline=deadline)
+    section.name = f"journal-{kind}"
+    section.title = f"What the record of changes costs, on {kind}"
+    section.notes = ["`passthroughfs` is with the journal in a file, as by default. Ratios to "
+                     "journal=off are what counts here."]
+    return section
+
+
+def fill(source, files):
+    for number in range(files):
+        if number % PER_DIRECTORY == 0:
+            directory = os.path.join(source, f"d{number // PER_DIRECTORY}")
+            os.makedirs(directory, exist_ok=True)
+        os.close(os.open(os.path.join(directory, f"f{number}"), os.O_CREAT | os.O_WRONLY, 0o644))
+
+
+def measure_queries(kind, place, sizes, repetitions=15):
+    """A Markdown table: milliseconds of `dirty` with 100 changes, by the number of known files."""
+    rows = []
+    for files in sizes:
+        say(f"bench: dirty with {CHANGED} changes among {files} files")
+        with Arena(kind, place, ["passthroughfs"], one_source=True,
+                   prepare=lambda source, n=files: fill(source, n)) as arena:
+            mount = arena.mounts[0]
+            program = [os.environ["PASSTHROUGHFS"]]
+
+            def ask(*arguments, run=program):
+                return subprocess.run([*run, *arguments], check=True, capture_output=True,
+                                      text=True).stdout
+
+            ask("checkpoint", mount.dir)
+            begun = time.monotonic()
+            while not json.loads(ask("stats", mount.dir, "--json"))["source_known"]:
+                time.sleep(0.1)
+            known = time.monotonic() - begun
+            took = []
+            for turn in range(repetitions):
+                token = ask("checkpoint", mount.dir).strip()
+                for i in range(CHANGED):
+                    number = (i * 7919 + turn) % files
+                    path = os.path.join(mount.dir, f"d{number // PER_DIRECTORY}", f"f{number}")
+                    with open(path, "a") as file:
+                        file.write("x")
+                begun = time.monotonic()
+                told = ask("dirty", mount.dir, "--since", token)
+                took.append(1000 * (time.monotonic() - begun))
+                if len(told.splitlines()) != CHANGED:
+                    raise SystemExit(f"bench: {len(told.splitlines())} changes told")
+            rows.append(f"| {files:,} | {statistics.median(took):.1f} | {min(took):.1f} "
+                        f"| {known:.1f} |")
+    return "\n".join([
+        f"### `dirty` with {CHANGED} changes, on {kind}", "",
+        "The whole command, its start and its output included.", "",
+        "| known files | ms, median | ms, least | s until the source was known |",
+        "|---:|---:|---:|---:|", *rows]) + "\n"
