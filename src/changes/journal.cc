@@ -130,11 +130,12 @@ Outcome<void> ChangeJournal::take_over() {
       recorder_.from_dead_process(true);
       std::uint64_t applied = 0;
       (void)parse(store_->meta("applied"), applied, 10);
-      const auto record = [this](ByteSpan bytes) {
+      const auto record = [this](ByteSpan bytes) PFS_NO_THREAD_SAFETY_ANALYSIS {
         if (!decode(bytes, recorder_)) log_warning("the change log has a record that is none");
       };
       const std::uint64_t end = log_->read(std::max(applied, log_->position()), record);
-      log_->take_intents([this](ByteSpan bytes) { recorder_.intent(bytes); });
+      log_->take_intents([this](ByteSpan bytes)
+                             PFS_NO_THREAD_SAFETY_ANALYSIS { recorder_.intent(bytes); });
       store_->set_meta("applied", fmt::format("{}", end));
       if (log_->lost()) {
         note_gap(epoch, "the daemon was killed while changes waited to be recorded");
@@ -249,7 +250,7 @@ void ChangeJournal::drain() {
   if (log_->is_empty(from)) return;
   store_->begin();
   std::uint64_t ordinal = drained_;
-  const std::uint64_t end = log_->read(from, [&](ByteSpan bytes) {
+  const std::uint64_t end = log_->read(from, [&](ByteSpan bytes) PFS_NO_THREAD_SAFETY_ANALYSIS {
     recorder_.once_more(ordinal < ordinal_);
     if (!decode(bytes, recorder_)) log_warning("the change log has a record that is none");
     ++ordinal;
