@@ -105,7 +105,7 @@ std::vector<AlteredObject> altered_since(ChangeStore& store, Places& places,
       doubt = doubts.erase(doubt);
       continue;
     }
-    if (!store.is_current(object)) {
+    if (!store.is_current(object) || places.is_nowhere(object)) {
       doubt = doubts.erase(doubt);
       continue;
     }
@@ -123,8 +123,8 @@ std::vector<AlteredObject> altered_since(ChangeStore& store, Places& places,
       std::optional<struct statx> st;
       doubt.names = places.names(object, st);
       if (st) doubt.st = *st;
-      // Nowhere: the next question need not look for it.
-      if (doubt.names.empty()) store.end(object);
+      // Not ended: the record of its end may still be in the log. But not looked for again.
+      if (doubt.names.empty()) places.note_nowhere(object);
     }
   }
   std::vector<AlteredObject> out;

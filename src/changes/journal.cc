@@ -482,6 +482,8 @@ Outcome<ChangeReport> ChangeJournal::since(std::optional<std::string_view> since
       const auto asked = epoch_of(*since);
       if (!asked) return asked.error();
       from = *asked;
+    } else if (store_->boundary(from) != from) {
+      return Error{ENOENT, "what this mount began with has been forgotten; give a token"};
     }
     ChangeReport report;
     report.since = since ? std::string(*since) : token(from);

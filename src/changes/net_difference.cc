@@ -77,7 +77,12 @@ class Report {
         found != changes_.end() && found->second.renamed && !is_below_moved(path)) {
       return;
     }
-    entry(path, then.stamp.mode).deleted = true;
+    // What is there now has the say about the type.
+    if (const auto found = changes_.find(path); found != changes_.end()) {
+      found->second.deleted = true;
+    } else {
+      entry(path, then.stamp.mode).deleted = true;
+    }
   }
   // One object took the place of another.
   void replaced(const std::string& path, const Bound& then, const Bound& now) {

@@ -146,7 +146,6 @@ std::vector<Place> Places::names(ObjectId object, std::optional<struct statx>& s
       collect();
     } else if (inode && !st) {
       st = look_at(inode->fd(), "");
-      if (st && st->stx_nlink == 0) store_.end(object);
     }
   }
   return found;

@@ -49,6 +49,15 @@ class Places {
   // links of which not all names are known, and for what was found by no other way.
   void search(const std::unordered_set<ObjectId>& wanted);
 
+  // Objects that a search did not find; until a name of them is recorded there is none to search.
+  void note_nowhere(ObjectId object) { nowhere_.insert(object); }
+  [[nodiscard]] bool is_nowhere(ObjectId object) {
+    if (nowhere_.count(object) == 0) return false;
+    if (!store_.has_place(object)) return true;
+    nowhere_.erase(object);
+    return false;
+  }
+
   // The device of the mount itself, which is not searched where it is seen inside its own source.
   void set_own_device(std::uint64_t device) noexcept { own_device_ = device; }
   [[nodiscard]] std::uint64_t own_device() const noexcept { return own_device_; }
@@ -63,6 +72,7 @@ class Places {
   const SourceTree& source_;
   InodeTable& inodes_;
   std::uint64_t own_device_ = 0;
+  std::unordered_set<ObjectId> nowhere_;
   std::unordered_map<ObjectId, std::optional<std::string>> paths_;
 };
 

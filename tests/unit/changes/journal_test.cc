@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <filesystem>
 #include <fstream>
 #include <thread>
@@ -271,6 +272,37 @@ TEST(JournalTest, ForgottenTokensAreRefused) {
   auto refused = tree.journal().since(old, true);
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().code, ENOENT);
+  // Nor can it be told what has changed since the mount was made.
+  auto since_mount = tree.journal().since(std::nullopt, true);
+  ASSERT_FALSE(since_mount);
+  EXPECT_EQ(since_mount.error().code, ENOENT);
+}
+
+// A report may look at a directory that is being removed, when the log does not have all of it yet.
+TEST(JournalTest, AReportAmidARemovalLosesNothing) {
+  TrackedTree tree;
+  constexpr int kDirectories = 60;
+  for (int i = 0; i < kDirectories; ++i) {
+    const std::string directory = "d" + std::to_string(i);
+    ASSERT_TRUE(tree.mkdir(directory));
+    for (int j = 0; j < 5; ++j) ASSERT_TRUE(tree.create(directory + "/" + std::to_string(j), "1"));
+  }
+  const std::string token = tree.checkpoint();
+  std::atomic<bool> ended = false;
+  std::thread asking([&] {
+    while (!ended) (void)tree.report(token, false);
+  });
+  for (int i = 0; i < kDirectories; ++i) {
+    const std::string directory = "d" + std::to_string(i);
+    for (int j = 0; j < 5; ++j) {
+      EXPECT_TRUE(tree.write(directory + "/" + std::to_string(j), "22"));
+      EXPECT_TRUE(tree.remove(directory + "/" + std::to_string(j)));
+    }
+    EXPECT_TRUE(tree.remove(directory));
+  }
+  ended = true;
+  asking.join();
+  EXPECT_EQ(tree.since(token, false).size(), static_cast<std::size_t>(kDirectories) * 6);
 }
 
 TEST(JournalTest, AForeignFileIsRefusedAndLeftAlone) {
