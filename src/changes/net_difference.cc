@@ -111,6 +111,9 @@ class Report {
     for (auto& [path, change] : changes_) {
       if (says_something(change)) out.push_back(std::move(change));
     }
+    // The root is called ".", and some names come before that.
+    std::sort(out.begin(), out.end(),
+              [](const Change& a, const Change& b) { return a.path < b.path; });
     return out;
   }
 
