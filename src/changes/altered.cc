@@ -22,8 +22,7 @@ UniqueFd open_object(const SourceTree& source, Places& places, const Place& plac
 
 bool content_differs(const SourceTree& source, BorrowedFd fd, Digest then) {
   if (then == 0) return true;
-  auto file = source.reopen(fd, O_RDONLY | O_NOATIME);
-  if (!file) file = source.reopen(fd, O_RDONLY);
+  const auto file = open_quietly(source, fd);
   return !file || digest_content(file->borrow(), kMostComparedBytes) != then;
 }
 
@@ -33,7 +32,7 @@ struct Doubt {
   struct statx st {};
 };
 
-AlteredObject judge(ChangeStore&, Places& places, const SourceTree& source, Doubt& doubt) {
+AlteredObject judge(Places& places, const SourceTree& source, Doubt& doubt) {
   const InodeRow& row = doubt.row;
   const Stamp& then = row.stamp;
   const Stamp now = Stamp::of(doubt.st);
@@ -130,7 +129,7 @@ std::vector<AlteredObject> altered_since(ChangeStore& store, Places& places,
   std::vector<AlteredObject> out;
   for (auto& [object, doubt] : doubts) {
     if (doubt.names.empty()) continue;  // it has no name any more
-    AlteredObject one = judge(store, places, source, doubt);
+    AlteredObject one = judge(places, source, doubt);
     if (one.data || one.attributes || one.xattr) out.push_back(std::move(one));
   }
   return out;

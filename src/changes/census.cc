@@ -11,7 +11,6 @@
 
 #include "changes/altered.h"
 #include "changes/digest.h"
-#include "source/sys.h"
 
 namespace passthroughfs {
 namespace {
@@ -98,29 +97,16 @@ bool Census::step() {
   return false;
 }
 
-bool Census::list(BorrowedFd directory, std::vector<Entry>& entries) {
-  std::vector<std::byte> buffer(64U << 10);
-  for (;;) {
-    const auto used = sys::read_directory(directory, buffer);
-    if (!used) return false;
-    if (*used == 0) return true;
-    for (std::size_t at = 0; at < *used;) {
-      const auto* raw = reinterpret_cast<const sys::RawDirent*>(buffer.data() + at);
-      at += raw->reclen;
-      const std::string name = raw->name;
-      if (name == "." || name == "..") continue;
-      if (const auto st = look_at(directory, raw->name)) entries.push_back({name, *st});
-    }
-  }
-}
-
 void Census::visit(ObjectId directory) {
   const UniqueFd path = places_.open(directory);
   if (!path.valid()) return;
-  auto fd = source_.reopen(path.borrow(), O_RDONLY | O_DIRECTORY | O_NOATIME);
-  if (!fd) fd = source_.reopen(path.borrow(), O_RDONLY | O_DIRECTORY);
+  const auto listing = open_quietly(source_, path.borrow(), O_DIRECTORY);
+  if (!listing) return;
   std::vector<Entry> entries;
-  if (!fd || !list(fd->borrow(), entries)) return;
+  const auto listed = for_each_name(listing->borrow(), [&](const sys::RawDirent& entry) {
+    if (const auto st = look_at(path.borrow(), entry.name)) entries.push_back({entry.name, *st});
+  });
+  if (!listed) return;
   std::map<std::string, ObjectId> known;
   store_.children(directory,
                   [&](std::string_view name, ObjectId object) { known.emplace(name, object); });
@@ -162,11 +148,10 @@ void Census::take_down(ObjectId directory, BorrowedFd fd, const Entry& entry, Ob
       is_another(object, entry.st)) {
     if (epoch_ != 0) {
       for (const Place& was : store_.places(object)) gone(was, object);
-      object = 0;
     } else {
       store_.end(object);
-      object = 0;
     }
+    object = 0;
     known = store_.at(place);
   }
   if (epoch_ != 0) {
@@ -257,15 +242,6 @@ void Census::before_inode(ObjectId object, const Stamp& stamp) {
     check(object, stamp);
   } else {
     altered(object, stamp);
-  }
-}
-
-void Census::before_names_in(ObjectId directory, const Stamp& stamp) {
-  if (!is_finding() || !stamp.known()) return;
-  if (check_ != 0) {
-    check(directory, stamp);
-  } else {
-    altered(directory, stamp);
   }
 }
 

@@ -15,7 +15,7 @@ namespace passthroughfs {
 // What the journal knows of the whole source, so that it can tell what was changed while nothing
 // was mounted: every name, and each inode's attributes. A walk of the source brings the tables up
 // to date, in steps, while the mount serves; where the source is not as it was known, that is told
-// as a change in an epoch that had ended by then (compare()). Used by one thread at a time, inside
+// as a change in an epoch that had ended by then. Used by one thread at a time, inside
 // a transaction. May throw DatabaseError.
 class Census {
  public:
@@ -42,11 +42,10 @@ class Census {
   // Some directories more. False: the walk is done.
   bool step();
 
-  // While comparing: a name or an inode is about to be recorded as changed now. What was known of
-  // it counts before that is overwritten.
+  // While it finds changes: a name or an inode is about to be recorded as changed now, or names
+  // below a directory are. What was known of it counts before that is overwritten.
   void before_name(const Place& place, ObjectId before, const Stamp& stamp);
   void before_inode(ObjectId object, const Stamp& stamp);
-  void before_names_in(ObjectId directory, const Stamp& stamp);
   void before_end(ObjectKey key);
 
   // Looks again at what has been recorded as changed since it was last looked at.
@@ -66,7 +65,6 @@ class Census {
   void altered(ObjectId object, const Stamp& now);
   void set_known(ObjectId object, const struct statx& st, BorrowedFd directory, const char* name);
   bool is_another(ObjectId object, const struct statx& st);
-  bool list(BorrowedFd directory, std::vector<Entry>& entries);
 
   ChangeStore& store_;
   Places& places_;

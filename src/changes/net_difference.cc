@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "changes/net_difference.h"
 
-#include <dirent.h>
 #include <fcntl.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <map>
@@ -12,7 +10,6 @@
 #include "changes/altered.h"
 #include "changes/digest.h"
 #include "changes/touched.h"
-#include "source/sys.h"
 
 namespace passthroughfs {
 namespace {
@@ -231,21 +228,14 @@ class Spelled {
  private:
   void walk(ObjectId directory, const std::string& from, const std::string& to) {
     if (!walked_.insert(directory).second) return;
-    const UniqueFd fd(::openat(source_.root().get(), to.empty() ? "." : to.c_str(),
-                               O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+    const UniqueFd fd = places_.open(directory);
     if (!fd.valid()) return;
+    const auto listing = open_quietly(source_, fd.borrow(), O_DIRECTORY);
+    if (!listing) return;
     std::vector<std::string> names;
-    std::vector<std::byte> buffer(64U << 10);
-    for (;;) {
-      const auto used = sys::read_directory(fd.borrow(), buffer);
-      if (!used || *used == 0) break;
-      for (std::size_t at = 0; at < *used;) {
-        const auto* entry = reinterpret_cast<const sys::RawDirent*>(buffer.data() + at);
-        at += entry->reclen;
-        const std::string name = entry->name;
-        if (name != "." && name != "..") names.push_back(name);
-      }
-    }
+    // What is listed up to an error is told.
+    (void)for_each_name(listing->borrow(),
+                        [&](const sys::RawDirent& entry) { names.emplace_back(entry.name); });
     for (const std::string& name : names) {
       const TouchedName* touched = touched_.find(directory, name);
       if (touched != nullptr && !touched->is_same()) continue;  // told for itself

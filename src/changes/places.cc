@@ -6,10 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <array>
-
-#include "source/device_map.h"
-#include "source/sys.h"
+#include <algorithm>
 
 namespace passthroughfs {
 namespace {
@@ -23,36 +20,26 @@ UniqueFd open_directory(BorrowedFd at, const char* path) noexcept {
 
 }  // namespace
 
-ObjectKey key_of(const struct statx& st) noexcept {
-  return {device_number(st.stx_dev_major, st.stx_dev_minor), st.stx_ino};
-}
-
-std::optional<struct statx> look_at(BorrowedFd directory, const char* name) noexcept {
-  struct statx st;
-  if (::statx(directory.get(), name,
-              AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | AT_STATX_DONT_SYNC,
-              STATX_BASIC_STATS | STATX_BTIME, &st) != 0) {
-    return std::nullopt;
-  }
-  return st;
-}
-
-// The directory at a path, with all those above it in the tables. 0: there is none.
+// The directory at a path, with all those above it in the tables. 0: there is none. From the root
+// down, each below the one that is open: a path that is looked up twice can lead to two places, if
+// somebody renames what is above.
 ObjectId Places::directory_at(const std::string& path) {
-  if (path.empty()) return ChangeStore::kRoot;
-  const UniqueFd whole = open_directory(source_.root(), path.c_str());
-  if (!whole.valid()) return 0;
-  const auto st = look_at(whole.borrow(), "");
-  if (!st) return 0;
-  if (const ObjectId known = store_.find(key_of(*st)); known != 0 && store_.has_place(known)) {
-    return known;
+  ObjectId id = ChangeStore::kRoot;
+  UniqueFd above;
+  BorrowedFd at = source_.root();
+  for (std::size_t begin = 0; begin < path.size();) {
+    const std::size_t end = std::min(path.find('/', begin), path.size());
+    const std::string name = path.substr(begin, end - begin);
+    UniqueFd fd = open_directory(at, name.c_str());
+    const auto st = fd.valid() ? look_at(fd.borrow(), "") : std::optional<struct statx>();
+    if (!st) return 0;
+    const ObjectId parent = id;
+    id = store_.ensure(key_of(*st), st->stx_mode, false);
+    if (id != ChangeStore::kRoot && !store_.has_place(id)) store_.link({parent, name}, id, true);
+    above = std::move(fd);
+    at = above.borrow();
+    begin = end + 1;
   }
-  const std::size_t slash = path.rfind('/');
-  const ObjectId parent =
-      directory_at(slash == std::string::npos ? std::string() : path.substr(0, slash));
-  if (parent == 0) return 0;
-  const ObjectId id = store_.ensure(key_of(*st), st->stx_mode, false);
-  store_.link({parent, slash == std::string::npos ? path : path.substr(slash + 1)}, id, true);
   return id;
 }
 
@@ -66,11 +53,15 @@ bool Places::learn(BorrowedFd fd, ObjectKey key) {
   // Somebody may have renamed it, or what is above it, since the kernel said so.
   const UniqueFd directory = open_directory(source_.root(), above.c_str());
   if (!directory.valid()) return false;
+  const auto parent = look_at(directory.borrow(), "");
   const auto st = look_at(directory.borrow(), name.c_str());
-  if (!st || key_of(*st) != key) return false;
-  const ObjectId parent = directory_at(above);
-  if (parent == 0) return false;
-  store_.link({parent, name}, store_.ensure(key, st->stx_mode, false), S_ISDIR(st->stx_mode));
+  if (!parent || !st || key_of(*st) != key) return false;
+  ObjectId id = store_.find(key_of(*parent));
+  if (id == 0 || (id != ChangeStore::kRoot && !store_.has_place(id))) {
+    id = directory_at(above);
+    if (id == 0 || store_.key_of(id) != key_of(*parent)) return false;
+  }
+  store_.link({id, name}, store_.ensure(key, st->stx_mode, false), S_ISDIR(st->stx_mode));
   return true;
 }
 
@@ -156,40 +147,34 @@ void Places::search(const std::unordered_set<ObjectId>& wanted) {
   std::unordered_map<std::uint64_t, std::vector<ObjectId>> by_number;
   for (const ObjectId id : wanted) by_number[store_.key_of(id).ino].push_back(id);
   std::vector<std::string> waiting{std::string()};
-  std::vector<std::byte> buffer(64U << 10);
   while (!waiting.empty()) {
     const std::string path = std::move(waiting.back());
     waiting.pop_back();
-    const UniqueFd fd(::openat(source_.root().get(), path.empty() ? "." : path.c_str(),
-                               O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_NOATIME | O_CLOEXEC));
-    if (!fd.valid()) continue;
-    for (;;) {
-      const auto used = sys::read_directory(fd.borrow(), buffer);
-      if (!used || *used == 0) break;
-      for (std::size_t at = 0; at < *used;) {
-        const auto* entry = reinterpret_cast<const sys::RawDirent*>(buffer.data() + at);
-        at += entry->reclen;
-        const std::string name = entry->name;
-        if (name == "." || name == "..") continue;
-        const std::string child = path.empty() ? name : path + "/" + name;
-        if (entry->type == DT_DIR || entry->type == DT_UNKNOWN) {
-          // This very mount may be seen inside its own source.
-          const auto st = look_at(fd.borrow(), name.c_str());
-          if (st && S_ISDIR(st->stx_mode) && key_of(*st).device != own_device_) {
-            waiting.push_back(child);
-          }
-        }
-        if (const auto candidates = by_number.find(entry->ino); candidates != by_number.end()) {
-          const auto st = look_at(fd.borrow(), name.c_str());
-          for (const ObjectId id : candidates->second) {
-            if (!st || key_of(*st) != store_.key_of(id)) continue;
-            if (const ObjectId directory = directory_at(path); directory != 0) {
-              store_.link({directory, name}, id, S_ISDIR(st->stx_mode));
-            }
-          }
+    const UniqueFd directory = open_directory(source_.root(), path.c_str());
+    if (!directory.valid()) continue;
+    const auto listing = open_quietly(source_, directory.borrow(), O_DIRECTORY);
+    if (!listing) continue;
+    // What is listed up to an error has been looked at.
+    (void)for_each_name(listing->borrow(), [&](const sys::RawDirent& entry) {
+      const auto candidates = by_number.find(entry.ino);
+      const bool may_be_directory = entry.type == DT_DIR || entry.type == DT_UNKNOWN;
+      if (candidates == by_number.end() && !may_be_directory) return;
+      const auto st = look_at(directory.borrow(), entry.name);
+      if (!st) return;
+      // This very mount may be seen inside its own source.
+      if (S_ISDIR(st->stx_mode) && key_of(*st).device != own_device_) {
+        waiting.push_back(path.empty() ? entry.name : path + "/" + entry.name);
+      }
+      if (candidates == by_number.end()) return;
+      for (const ObjectId id : candidates->second) {
+        if (key_of(*st) != store_.key_of(id)) continue;
+        const auto parent = look_at(directory.borrow(), "");
+        if (const ObjectId known = directory_at(path);
+            parent && known != 0 && store_.key_of(known) == key_of(*parent)) {
+          store_.link({known, entry.name}, id, S_ISDIR(st->stx_mode));
         }
       }
-    }
+    });
   }
   refresh();
 }

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <sys/stat.h>
-
 #include <optional>
 #include <string>
 #include <unordered_map>
@@ -10,16 +8,12 @@
 #include <vector>
 
 #include "base/fd.h"
+#include "changes/look.h"
 #include "changes/store.h"
 #include "source/source_tree.h"
 #include "table/inode_table.h"
 
 namespace passthroughfs {
-
-[[nodiscard]] ObjectKey key_of(const struct statx& st) noexcept;
-
-// Never waits for a file system that may be this very mount, seen inside its own source.
-[[nodiscard]] std::optional<struct statx> look_at(BorrowedFd directory, const char* name) noexcept;
 
 // Where objects are in the source, between the journal's tables and the tree itself. Used by one
 // thread at a time, with the daemon's identity. Calls may throw DatabaseError.

@@ -52,7 +52,7 @@ void Recorder::names(const NamesRecord& record) {
 void Recorder::inode(const InodeRecord& record) {
   if (record.marks == 0) {
     let_go(record.held, record.key);
-    census_.before_names_in(store_.ensure(record.key, S_IFDIR, true), record.stamp);
+    census_.before_inode(store_.ensure(record.key, S_IFDIR, true), record.stamp);
     return;
   }
   const ObjectId object = store_.ensure(record.key, record.stamp.mode, true);
@@ -89,8 +89,13 @@ class Settler final : public RecordVisitor {
       if (!st) continue;
       binding.after = key_of(*st);
       binding.after_mode = st->stx_mode;
-      // A create that was under way has made it; a rename has moved what was there.
-      binding.born = settled.count == 1 && !binding.before.exists();
+    }
+    // It was killed between the record and the end of the intent: all of it is known.
+    const Binding& only = settled.bindings[0];
+    if (only.born && only.after.exists() &&
+        store_.at({store_.find(only.directory), std::string(only.name)}) ==
+            store_.find(only.after)) {
+      return;
     }
     recorder_.names(settled);
   }

@@ -186,7 +186,6 @@ struct ChangeStore::Statements {
   PFS_STATEMENT(at, "SELECT object FROM links WHERE directory = ? AND name = ?");
   PFS_STATEMENT(places, "SELECT directory, name FROM links WHERE object = ?");
   PFS_STATEMENT(children, "SELECT name, object FROM links WHERE directory = ?");
-  PFS_STATEMENT(count_places, "SELECT count(*) FROM links");
   PFS_STATEMENT(set_known,
                 "UPDATE objects SET mode = ?, uid = ?, gid = ?, size = ?, mtime = ?, ctime = ?, "
                 "racy = ?, xattrs = ?, birth = ?, known = 1 WHERE id = ?");
@@ -515,11 +514,6 @@ void ChangeStore::children(ObjectId directory,
   Database::Use use(database_, sql_->children);
   use.bind(directory);
   while (use.step()) visit(use.bytes(0), use.integer(1));
-}
-
-std::uint64_t ChangeStore::count_places() {
-  Database::Use use(database_, sql_->count_places);
-  return use.step() ? use.number(0) : 0;
 }
 
 void ChangeStore::set_known(ObjectId object, const Known& known) {

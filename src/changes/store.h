@@ -123,7 +123,6 @@ class ChangeStore {
   void add_stale(const Place& place);
   [[nodiscard]] std::vector<ObjectId> take_stale_objects();
   [[nodiscard]] std::vector<Place> take_stale_places();
-  [[nodiscard]] std::uint64_t count_places();
 
   // ---- rows ------------------------------------------------------------------------------------
 

@@ -4,14 +4,13 @@
 #include <fcntl.h>
 #include <linux/fs.h>
 #include <sys/stat.h>
-#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include <array>
 #include <ctime>
 
 #include "changes/digest.h"
-#include "source/device_map.h"
+#include "changes/look.h"
 #include "table/slot_table.h"
 
 namespace passthroughfs {
@@ -22,18 +21,7 @@ constexpr std::int64_t kTick = 20'000'000;  // nanoseconds
 
 constexpr std::uint8_t kEverything = 0xff;
 
-ObjectKey key_of(const struct statx& st) noexcept {
-  return {device_number(st.stx_dev_major, st.stx_dev_minor), st.stx_ino};
-}
-
 ObjectKey key_of(const InodeRef& inode) noexcept { return {inode->key.device, inode->key.ino}; }
-
-// Never asks a file system that may be this very mount, seen inside its own source.
-bool look_at(BorrowedFd fd, const char* name, struct statx& st) noexcept {
-  return ::statx(fd.get(), name,
-                 AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | AT_STATX_DONT_SYNC,
-                 STATX_BASIC_STATS, &st) == 0;
-}
 
 }  // namespace
 
@@ -55,11 +43,9 @@ Stamp ChangeTracker::stamp(const struct statx& st) const noexcept {
   return stamp;
 }
 
-Stamp ChangeTracker::stamp_of(BorrowedFd fd, ObjectKey* key) const noexcept {
-  struct statx st;
-  if (!look_at(fd, "", st)) return {};
-  if (key != nullptr) *key = key_of(st);
-  return stamp(st);
+Stamp ChangeTracker::stamp_of(BorrowedFd fd) const noexcept {
+  const auto st = look_at(fd, "");
+  return st ? stamp(*st) : Stamp{};
 }
 
 // ---- what has been said
@@ -118,7 +104,7 @@ void ChangeTracker::say(const InodeRef& inode, BorrowedFd fd, std::uint64_t epoc
   if (fd.valid()) {
     record.stamp = stamp_of(fd);
     if ((marks & mark::kXattr) != 0) record.xattrs = digest_xattrs(inode.fd());
-    if ((marks & mark::kMapped) != 0) record.content = content_of(fd, record.stamp);
+    if ((marks & mark::kMapped) != 0) record.content = digest_content(fd, kMostComparedBytes);
   }
   record.held = hold_for_place(inode);
   std::array<std::byte, kMaxRecordBytes> bytes;
@@ -128,10 +114,6 @@ void ChangeTracker::say(const InodeRef& inode, BorrowedFd fd, std::uint64_t epoc
   const std::uint64_t known = entry.marks.load(std::memory_order_relaxed);
   const std::uint64_t kept = known >> kEpochShift == epoch ? known & kEverything : 0;
   entry.marks.store(epoch << kEpochShift | kLocated | kept | marks, std::memory_order_release);
-}
-
-Digest ChangeTracker::content_of(BorrowedFd fd, const Stamp& stamp) const noexcept {
-  return stamp.size > kMostComparedBytes ? 0 : digest_content(fd, kMostComparedBytes);
 }
 
 void ChangeTracker::opens(const InodeRef& inode, BorrowedFd fd, bool readable) noexcept {
@@ -204,14 +186,15 @@ bool NamesChange::set(Binding& binding, const InodeRef& directory, std::string_v
 }
 
 void NamesChange::look(Binding& binding, const InodeRef& directory, bool replaced) noexcept {
-  struct statx st;
-  if (!look_at(directory.fd(), binding.name.data(), st)) return;
-  binding.before = key_of(st);
-  binding.before_stamp = tracker_->stamp(st);
-  binding.last = S_ISDIR(st.stx_mode) || st.stx_nlink <= 1;
+  const auto st = look_at(directory.fd(), binding.name.data());
+  if (!st) return;
+  binding.before = key_of(*st);
+  binding.before_stamp = tracker_->stamp(*st);
+  binding.last = S_ISDIR(st->stx_mode) || st->stx_nlink <= 1;
   // Of a file that is removed they are not worth the time: another one in its place is other data.
-  if (replaced || S_ISDIR(st.stx_mode))
+  if (replaced || S_ISDIR(st->stx_mode)) {
     binding.before_xattrs = digest_xattrs(directory.fd(), binding.name.data());
+  }
 }
 
 void NamesChange::arm() noexcept {
@@ -226,9 +209,19 @@ void NamesChange::append() noexcept {
   std::array<std::byte, kMaxRecordBytes> bytes;
   tracker_->log_.append(ByteSpan(bytes).first(encode(record_, bytes)));
   record_.count = 0;
+  // A process that is killed from here on leaves the record alone.
+  intent_.end();
 }
 
 void NamesChange::creates(const InodeRef& directory, std::string_view name) noexcept {
+  if (tracker_ == nullptr) return;
+  if (!set(record_.bindings[0], directory, name)) return;
+  record_.bindings[0].born = true;
+  record_.count = 1;
+  arm();
+}
+
+void NamesChange::links(const InodeRef& directory, std::string_view name) noexcept {
   if (tracker_ == nullptr) return;
   if (!set(record_.bindings[0], directory, name)) return;
   record_.count = 1;
@@ -270,10 +263,9 @@ void NamesChange::happened() noexcept {
   if (tracker_ == nullptr || record_.count == 0) return;
   if (whiteout_ != nullptr) {
     Binding& source = record_.bindings[0];
-    struct statx st;
-    if (look_at(whiteout_->fd(), source.name.data(), st)) {
-      source.after = key_of(st);
-      source.after_mode = st.stx_mode;
+    if (const auto st = look_at(whiteout_->fd(), source.name.data())) {
+      source.after = key_of(*st);
+      source.after_mode = st->stx_mode;
       source.born = true;
     }
   }
@@ -283,22 +275,20 @@ void NamesChange::happened() noexcept {
 void NamesChange::made_unseen(const InodeRef& directory) noexcept {
   if (tracker_ == nullptr || record_.count == 0) return;
   Binding& binding = record_.bindings[0];
-  struct statx st;
-  if (!look_at(directory.fd(), binding.name.data(), st)) return;
-  binding.after = key_of(st);
-  binding.after_mode = st.stx_mode;
-  binding.born = true;
+  const auto st = look_at(directory.fd(), binding.name.data());
+  if (!st) return;
+  binding.after = key_of(*st);
+  binding.after_mode = st->stx_mode;
   append();
 }
 
-void NamesChange::made(const InodeRef& inode, bool born) noexcept {
+void NamesChange::made(const InodeRef& inode) noexcept {
   if (tracker_ == nullptr || record_.count == 0) return;
   Binding& binding = record_.bindings[0];
   binding.after = key_of(inode);
   binding.after_mode = inode->type;
-  binding.born = born;
   append();
-  if (born) tracker_->made(inode);
+  if (binding.born) tracker_->made(inode);
 }
 
 }  // namespace passthroughfs

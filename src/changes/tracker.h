@@ -31,7 +31,7 @@ struct SourceTraits {
 // of a few memory writes, unless it is the first of its kind for an inode in an epoch; then it
 // costs a statx more.
 //
-// All calls take the daemon's own identity, but for NamesChange::happened() and made().
+// All calls need the daemon's own identity: none may be made while acting as the caller.
 class ChangeTracker {
  public:
   // `log` and `inodes` must outlive the tracker. Errors: those of Region::create.
@@ -42,7 +42,7 @@ class ChangeTracker {
   [[nodiscard]] const SourceTraits& traits() const noexcept { return traits_; }
 
   // Reading an inode's attributes as they are before a change. Unknown if that fails.
-  [[nodiscard]] Stamp stamp_of(BorrowedFd fd, ObjectKey* key = nullptr) const noexcept;
+  [[nodiscard]] Stamp stamp_of(BorrowedFd fd) const noexcept;
   [[nodiscard]] Stamp stamp(const struct statx& st) const noexcept;
 
   // An open for writing whose writes are not seen. `readable`: it can be mapped for writing. `fd`:
@@ -82,7 +82,6 @@ class ChangeTracker {
   // The inode's node number if its place is not known to the journal yet, now held for it; else 0.
   std::uint64_t hold_for_place(const InodeRef& inode) noexcept;
   void tell_place(const InodeRef& directory) noexcept;
-  [[nodiscard]] Digest content_of(BorrowedFd fd, const Stamp& stamp) const noexcept;
 
   ChangeLog& log_;
   InodeTable& inodes_;
@@ -119,17 +118,19 @@ class NamesChange {
   NamesChange(const NamesChange&) = delete;
   NamesChange& operator=(const NamesChange&) = delete;
 
-  // One of these, before the call. Names end in NUL.
+  // One of these, before the call. Names end in NUL. creates(): something new; links(): a further
+  // name of something.
   void creates(const InodeRef& directory, std::string_view name) noexcept;
+  void links(const InodeRef& directory, std::string_view name) noexcept;
   void removes(const InodeRef& directory, std::string_view name) noexcept;
   // `flags`: as renameat2's.
   void moves(const InodeRef& from, std::string_view old_name, const InodeRef& to,
              std::string_view new_name, unsigned flags) noexcept;
 
-  // After the call succeeded, before it is answered. For creates(), what has the name now.
+  // After the call succeeded, before it is answered: of removes() and moves(); of creates() and
+  // links(), with what has the name now; of creates(), if that could not be looked up.
   void happened() noexcept;
-  void made(const InodeRef& inode, bool born) noexcept;
-  // For creates() of something new that could not be looked up afterwards.
+  void made(const InodeRef& inode) noexcept;
   void made_unseen(const InodeRef& directory) noexcept;
 
  private:

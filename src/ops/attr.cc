@@ -53,7 +53,7 @@ Result<void> drop_set_ids(OpContext& context, BorrowedFd fd) {
     if (!without.active()) return ok();  // then the write itself drops them
     // Who may write need not own the file, and then the write is all there is.
     (void)!::fchownat(fd.get(), "", static_cast<uid_t>(-1), static_cast<gid_t>(-1),
-                     AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW);
+                      AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW);
     return ok();
   }
   const ActingAs acting(0, context.caller.gid,

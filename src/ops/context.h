@@ -108,9 +108,9 @@ template <typename Call>
 auto with_descriptors(MountState& state, Call&& call) -> decltype(call()) {
   constexpr int kTries = 8;
   auto result = call();
-  for (int tries = 1; tries < kTries && !result.has_value() &&
-                      (result.error() == EMFILE || result.error() == ENFILE) &&
-                      state.inodes->relieve();
+  for (int tries = 1;
+       tries < kTries && !result.has_value() &&
+       (result.error() == EMFILE || result.error() == ENFILE) && state.inodes->relieve();
        ++tries) {
     result = call();
   }

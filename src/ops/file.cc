@@ -252,7 +252,7 @@ Result<CreateReply> create(OpContext& context, const wire::CreateRequest& reques
     }
     if (!entry) return entry.error();
     if (born) {
-      change.made(inode, true);
+      change.made(inode);
     } else if ((request.flags & O_TRUNC) != 0) {
       // The kernel did not know that there was a file. What it was like nobody has looked at.
       const AnnouncedInode emptied(context, inode, BorrowedFd(-1), mark::kData);

@@ -31,7 +31,7 @@ Result<EntryReply> make_entry(OpContext& context, std::string_view name, std::ui
     change.made_unseen(parent);
     return entry.error();
   }
-  change.made(inode, true);
+  change.made(inode);
   return EntryReply{*entry};
 }
 
@@ -101,7 +101,7 @@ Result<EntryReply> link(OpContext& context, const wire::LinkRequest& request) {
   const InodeRef parent = TRY(context.node());
   const char* name = request.name.data();
   AnnouncedNames change(context);
-  change.creates(parent, request.name);
+  change.links(parent, request.name);
   // Linking a descriptor needs CAP_DAC_READ_SEARCH, which gives no right over the new name's
   // directory; without it (mounted by a user) the link in /proc does, except for symbolic links.
   auto linked = as_caller(
@@ -118,7 +118,7 @@ Result<EntryReply> link(OpContext& context, const wire::LinkRequest& request) {
     });
   }
   if (!linked) return linked.error();
-  change.made(inode, false);
+  change.made(inode);
   return EntryReply{TRY(look_up(context.state, parent, name))};
 }
 

@@ -6,7 +6,7 @@
 
 #include <filesystem>
 
-#include "changes/places.h"
+#include "changes/look.h"
 
 namespace passthroughfs::test {
 namespace {
@@ -66,7 +66,7 @@ bool TrackedTree::create(const std::string& name, const std::string& content) {
   const UniqueFd fd(
       ::openat(parent.fd().get(), leaf.c_str(), O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0644));
   if (!fd.valid()) return false;
-  change.made(node(name), true);
+  change.made(node(name));
   return content.empty() || write(name, content);
 }
 
@@ -76,7 +76,7 @@ bool TrackedTree::mkdir(const std::string& name) {
   NamesChange change(&journal_->tracker());
   change.creates(parent, leaf);
   if (::mkdirat(parent.fd().get(), leaf.c_str(), 0755) != 0) return false;
-  change.made(node(name), true);
+  change.made(node(name));
   return true;
 }
 
@@ -119,9 +119,9 @@ bool TrackedTree::link(const std::string& from, const std::string& to) {
   const std::string leaf = last(to);
   const InodeRef inode = node(from);
   NamesChange change(&journal_->tracker());
-  change.creates(parent, leaf);
+  change.links(parent, leaf);
   if (::link(path(from).c_str(), path(to).c_str()) != 0) return false;
-  change.made(inode, false);
+  change.made(inode);
   return true;
 }
 
