@@ -7,6 +7,8 @@
 // It ends with the mount: `umount MOUNTPOINT`, or Ctrl-C.
 #include <passthroughfs/filesystem.h>
 
+#include <pthread.h>
+
 #include <csignal>
 #include <cstdio>
 #include <thread>
@@ -51,11 +53,14 @@ int main(int argc, char** argv) {
   }
   std::printf("mounted\n");
   std::fflush(stdout);
-  std::thread([&fs, ends] {
+  std::thread waiting([&fs, ends] {
     int signal = 0;
     sigwait(&ends, &signal);
-    (void)fs.stop();
-  }).detach();
+    (void)fs.stop();  // nothing happens if the mount has ended
+  });
   const auto ended = fs.run();
+  pthread_kill(waiting.native_handle(), SIGTERM);
+  waiting.join();
+  if (!ended) std::fprintf(stderr, "%s\n", ended.error().message.c_str());
   return ended ? 0 : 1;
 }

@@ -16,6 +16,8 @@ namespace passthroughfs {
 namespace {
 
 constexpr int kDirectoriesPerStep = 64;
+// How often directories are looked for that were not where the tables say.
+constexpr int kMostTries = 16;
 
 std::int64_t birth_time(const struct statx& st) noexcept {
   if ((st.stx_mask & STATX_BTIME) == 0) return 0;
@@ -32,8 +34,12 @@ void Census::begin(std::uint64_t epoch) {
   waiting_ = {ChangeStore::kRoot};
   seen_ = {ChangeStore::kRoot};
   missing_.clear();
+  moving_.clear();
+  tries_ = 0;
 }
+
 void Census::begin_counting() { begin(0); }
+
 void Census::begin_comparing(std::uint64_t epoch) {
   begin(epoch);
   if (const auto st = look_at(source_.root(), "")) {
@@ -82,9 +88,14 @@ bool Census::step() {
   for (int i = 0; i < kDirectoriesPerStep && !waiting_.empty(); ++i) {
     const ObjectId directory = waiting_.back();
     waiting_.pop_back();
-    visit(directory);
+    // Somebody is moving it or what is above it, which the log will say soon.
+    if (!visit(directory) && store_.is_current(directory)) moving_.push_back(directory);
   }
   if (!waiting_.empty()) return true;
+  if (!moving_.empty() && ++tries_ < kMostTries) {
+    waiting_.swap(moving_);
+    return true;
+  }
   settle_missing();
   if (const auto st = look_at(source_.root(), "")) {
     set_known(ChangeStore::kRoot, *st, source_.root(), "");
@@ -97,16 +108,17 @@ bool Census::step() {
   return false;
 }
 
-void Census::visit(ObjectId directory) {
+// False: the directory was not found.
+bool Census::visit(ObjectId directory) {
   const UniqueFd path = places_.open(directory);
-  if (!path.valid()) return;
+  if (!path.valid()) return false;
   const auto listing = open_quietly(source_, path.borrow(), O_DIRECTORY);
-  if (!listing) return;
+  if (!listing) return true;
   std::vector<Entry> entries;
   const auto listed = for_each_name(listing->borrow(), [&](const sys::RawDirent& entry) {
     if (const auto st = look_at(path.borrow(), entry.name)) entries.push_back({entry.name, *st});
   });
-  if (!listed) return;
+  if (!listed) return true;
   std::map<std::string, ObjectId> known;
   store_.children(directory,
                   [&](std::string_view name, ObjectId object) { known.emplace(name, object); });
@@ -116,6 +128,7 @@ void Census::visit(ObjectId directory) {
     if (before != known.end()) known.erase(before);
   }
   for (auto& [name, object] : known) missing_.emplace_back(Place{directory, name}, object);
+  return true;
 }
 
 // What was looked at before and has not changed since has the attributes that it had.
@@ -182,13 +195,15 @@ void Census::take_down(ObjectId directory, BorrowedFd fd, const Entry& entry, Ob
 
 void Census::altered(ObjectId object, const Stamp& now) {
   const auto [then, xattrs, birth] = store_.known(object);
-  if (!then.known() || (then.ctime == now.ctime && then.racy == 0)) return;
+  if (!then.known() && store_.birth(object) >= epoch_) return;
+  if (then.known() && then.ctime == now.ctime && then.racy == 0) return;
   InodeRow row;
   row.epoch = epoch_;
   row.object = object;
   row.stamp = then;
   row.xattrs = xattrs;
   row.marks = mark::kXattr;
+  if (!then.known()) row.marks |= mark::kAttributes;
   // Times may have been set back after a change of the content, so that they prove nothing.
   if (!S_ISDIR(now.mode)) row.marks |= mark::kData;
   store_.add(row);
@@ -260,15 +275,27 @@ void Census::refresh() {
     for (const ObjectId object : objects) {
       std::optional<struct statx> st;
       const auto names = places_.names(object, st);
-      if (names.empty() || !st) continue;
+      if (names.empty() || !st) {
+        // Somebody is moving it, which the log will say soon. Until it is looked at again its old
+        // state must not pass for the one of now.
+        if (store_.is_current(object)) {
+          store_.set_known(object, {});
+          store_.add_stale(object);
+        }
+        continue;
+      }
       const Stamp now = tracker_.stamp(*st);
       store_.set_known(object, {now, xattrs_of(places_, source_, object), birth_time(*st)});
       if (now.racy != 0) racy.first.push_back(object);
     }
     for (const Place& place : changed) {
       const UniqueFd directory = places_.open(place.directory);
-      const auto st = directory.valid() ? look_at(directory.borrow(), place.name.c_str())
-                                        : std::optional<struct statx>();
+      if (!directory.valid()) {
+        // As above: that it was not found says nothing of what is in it.
+        if (store_.is_current(place.directory)) store_.add_stale(place);
+        continue;
+      }
+      const auto st = look_at(directory.borrow(), place.name.c_str());
       if (!st) {
         store_.unlink(place);
         continue;

@@ -57,7 +57,7 @@ class Census {
     struct statx st;
   };
   void begin(std::uint64_t epoch);
-  void visit(ObjectId directory);
+  bool visit(ObjectId directory);
   void take_down(ObjectId directory, BorrowedFd fd, const Entry& entry, ObjectId known);
   void gone(const Place& place, ObjectId object);
   void check(ObjectId object, const Stamp& now);
@@ -79,6 +79,8 @@ class Census {
   std::unordered_set<ObjectId> checked_, touched_;
   std::string unknown_;
   std::vector<ObjectId> waiting_;
+  std::vector<ObjectId> moving_;  // were not found
+  int tries_ = 0;
   std::unordered_set<ObjectId> seen_;
   std::vector<std::pair<Place, ObjectId>> missing_;
 };

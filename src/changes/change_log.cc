@@ -167,8 +167,7 @@ void ChangeLog::forget_loss() noexcept { header().lost.store(0); }
 std::uint64_t ChangeLog::epoch() const noexcept { return header().epoch.load(); }
 void ChangeLog::set_epoch(std::uint64_t epoch) noexcept { header().epoch.store(epoch); }
 
-// ---- appending
-// -----------------------------------------------------------------------------------
+// ---- appending ----------------------------------------------------------------------------------
 
 // False: there is no room.
 bool ChangeLog::put(ByteSpan record) noexcept {
@@ -244,8 +243,7 @@ ChangeLog::Intent ChangeLog::begin() noexcept {
   }
 }
 
-// ---- reading
-// -------------------------------------------------------------------------------------
+// ---- reading ------------------------------------------------------------------------------------
 
 std::uint64_t ChangeLog::position() const noexcept { return header().tail.load(); }
 

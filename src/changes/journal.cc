@@ -15,11 +15,10 @@
 #include <vector>
 
 #include "base/log.h"
+#include "base/thread.h"
 #include "changes/altered.h"
 #include "changes/net_difference.h"
 #include "changes/source_traits.h"
-#include "source/write_probe.h"
-#include "table/slot_table.h"
 
 namespace passthroughfs {
 namespace {
@@ -41,9 +40,6 @@ constexpr std::uint64_t kEpochLeap = 1U << 20;
 
 constexpr std::string_view kTokenPrefix = "p1:";
 
-bool can_write(std::uint32_t flags) noexcept { return (flags & O_ACCMODE) != O_RDONLY; }
-bool can_map(std::uint32_t flags) noexcept { return (flags & O_ACCMODE) == O_RDWR; }
-
 bool parse(std::string_view text, std::uint64_t& value, int base) noexcept {
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value, base);
   return error == std::errc() && end == text.data() + text.size() && !text.empty();
@@ -56,22 +52,20 @@ ChangeJournal::ChangeJournal(Options options, const Subject& subject,
                              std::unique_ptr<ChangeTracker> tracker)
     : options_(std::move(options)),
       source_(subject.source),
-      inodes_(subject.inodes),
-      handles_(subject.handles),
       store_(std::move(store)),
       log_(std::move(log)),
       tracker_(std::move(tracker)),
-      places_(*store_, source_, inodes_),
+      places_(*store_, source_, subject.inodes),
       census_(*store_, places_, source_, *tracker_),
-      recorder_(*store_, places_, inodes_, census_) {}
+      recorder_(*store_, places_, subject.inodes, census_),
+      unseen_(source_, subject.inodes, subject.handles, *tracker_) {}
 
 ChangeJournal::~ChangeJournal() { stop(); }
 
 Outcome<std::unique_ptr<ChangeJournal>> ChangeJournal::open(const Options& options,
                                                             const Subject& subject) {
-  // The log first: its lock says whether the database may be opened at all. It needs to know the
-  // journal's identity, so a new one is made under that lock.
-  std::unique_ptr<ChangeLog> log;
+  // The database first, whose lock lasts as long as it is open: the log of another journal's
+  // mount is never touched.
   auto store = ChangeStore::open(options.file);
   if (!store) return store.error();
   const auto failed = [&](Errno error) {
@@ -190,13 +184,7 @@ void ChangeJournal::start(std::uint64_t own_device) {
     MutexLock lock(mutex_);
     places_.set_own_device(own_device);
   }
-  // The program's signals are for its own threads, and SIGIO may come for a probe.
-  sigset_t all;
-  sigset_t before;
-  sigfillset(&all);
-  (void)pthread_sigmask(SIG_SETMASK, &all, &before);
-  thread_ = std::thread([this] { run(); });
-  (void)pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  thread_ = start_thread([this] { run(); });
 }
 
 void ChangeJournal::run() noexcept {
@@ -207,7 +195,7 @@ void ChangeJournal::run() noexcept {
   bool failed = false;
   while (!stop_) {
     const bool census = census_runs_;
-    const bool look = failed || is_watching_mapped();
+    const bool look = failed || unseen_.is_watching();
     if (!census) log_->wait(Clock::now() + (look ? kRetry : std::chrono::hours(24)));
     if (stop_) break;
     log_->gather(Clock::now() + (failed ? kRetry : census ? milliseconds(0) : kGather));
@@ -230,13 +218,8 @@ void ChangeJournal::run() noexcept {
     }
     changed_.notify_all();
     // Soon, because they are held: a file that is removed meanwhile keeps its room.
-    ask_mapped(false);
+    unseen_.look_at_mapped(false);
   }
-}
-
-bool ChangeJournal::is_watching_mapped() noexcept {
-  MutexLock lock(mapped_mutex_);
-  return !mapped_.empty();
 }
 
 // Everything that the log has, in one transaction.
@@ -264,8 +247,7 @@ void ChangeJournal::drain() {
   drained_ = ordinal;
 }
 
-// ---- what is known of the whole source
-// -------------------------------------------------------------
+// ---- what is known of the whole source ----------------------------------------------------------
 
 void ChangeJournal::begin_census() {
   if (options_.file.empty() || census_.is_walking() || store_->meta("census") == "done") return;
@@ -296,101 +278,24 @@ void ChangeJournal::wait_until_compared() {
   while (census_.is_finding() && !stop_ && !interrupted_) changed_.wait(mutex_);
 }
 
-// ---- epochs
-// --------------------------------------------------------------------------------------
+// ---- epochs -------------------------------------------------------------------------------------
 
-// Files that may be written without a request: what they are like as the epoch begins.
-void ChangeJournal::ask_writers() {
-  struct Writer {
-    NodeId node;
-    bool mappable;
-  };
-  std::vector<Writer> writers;
-  handles_.for_each([&](std::uint64_t, const HandleRef& handle) {
-    if (handle->kind == HandleKind::file && handle->io == HandleIo::passthrough &&
-        can_write(handle->flags)) {
-      writers.push_back({handle->node, can_map(handle->flags)});
-    }
-  });
-  for (const Writer& writer : writers) {
-    auto inode = inodes_.get(writer.node);
-    if (!inode) continue;
-    auto file = source_.reopen(inode->fd(), O_RDONLY | O_NOATIME);
-    if (!file) file = source_.reopen(inode->fd(), O_RDONLY);
-    tracker_->asks_again(*inode, file ? file->borrow() : inode->fd(), writer.mappable);
-    // From now on a store through a mapping moves the times again: a page that is clean is written
-    // to only by way of the kernel.
-    if (file && writer.mappable && !tracker_->traits().silent_mappings) {
-      (void)::sync_file_range(
-          file->get(), 0, 0,
-          SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER);
-    }
-  }
-}
-
-void ChangeJournal::may_be_mapped(const InodeRef& inode) noexcept {
-  bool first = false;
-  try {
-    MutexLock lock(mapped_mutex_);
-    first = mapped_.empty();
-    if (mapped_.insert(inode.id()).second) inodes_.hold(inode);
-  } catch (const std::bad_alloc&) {
-    log_warning("no memory to watch a mapping: stores through it may go unreported");
-  }
-  if (first) log_->wake();
-}
-
-// Files that were closed and may be mapped for writing still. `ask`: as an epoch begins.
-void ChangeJournal::ask_mapped(bool ask) {
-  std::unordered_set<NodeId> nodes;
-  {
-    MutexLock lock(mapped_mutex_);
-    nodes.swap(mapped_);
-  }
-  std::vector<NodeId> kept;
-  for (const NodeId node : nodes) {
-    auto inode = inodes_.get(node);
-    bool mapped = false;
-    if (inode) {
-      const auto st = look_at(inode->fd(), "");
-      mapped = st && st->stx_nlink > 0 && may_be_written(source_, inode->fd());
-      if (mapped && ask) {
-        auto file = source_.reopen(inode->fd(), O_RDONLY | O_NOATIME);
-        if (!file) file = source_.reopen(inode->fd(), O_RDONLY);
-        tracker_->asks_again(*inode, file ? file->borrow() : inode->fd(), true);
-        if (file && !tracker_->traits().silent_mappings) {
-          (void)::sync_file_range(
-              file->get(), 0, 0,
-              SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER);
-        }
-      }
-    }
-    if (mapped) {
-      kept.push_back(node);
-    } else {
-      inodes_.drop_hold(SlotNumber::slot(node));
-    }
-  }
-  MutexLock lock(mapped_mutex_);
-  for (const NodeId node : kept) {
-    // Closed once more meanwhile: then it is held twice.
-    if (!mapped_.insert(node).second) inodes_.drop_hold(SlotNumber::slot(node));
-  }
-}
-
-// Whether this epoch, the last one, has brought a difference.
+// Whether this epoch, the last one, may have brought a difference. Files that are only open for
+// writing have not.
 bool ChangeJournal::is_changed_in(std::uint64_t epoch) {
-  if (!store_->has_rows(epoch)) return false;
+  if (store_->has_names(epoch)) return true;
+  if (!store_->has_inodes(epoch)) return false;
   store_->begin();
-  const bool changed = !net_difference(*store_, places_, source_, epoch, true).empty();
+  places_.refresh();
+  const bool changed = !altered_since(*store_, places_, source_, epoch).empty();
   store_->commit();
   return changed;
 }
 
 // Begins an epoch, unless the last one says the same; gives its number. The log is drained.
-std::uint64_t ChangeJournal::turn(ChangeStore::EpochKind kind, bool reuse) {
+std::uint64_t ChangeJournal::turn(ChangeStore::EpochKind kind) {
   const std::uint64_t before = log_->epoch();
-  if (reuse && !is_changed_in(before)) {
+  if (!is_changed_in(before)) {
     store_->begin(kind == ChangeStore::EpochKind::checkpoint);
     store_->add_epoch(before, kind);
     store_->commit();
@@ -399,8 +304,8 @@ std::uint64_t ChangeJournal::turn(ChangeStore::EpochKind kind, bool reuse) {
   }
   const std::uint64_t epoch = before + 1;
   log_->set_epoch(epoch);
-  ask_writers();
-  ask_mapped(true);
+  unseen_.ask_open();
+  unseen_.look_at_mapped(true);
   drain();
   store_->begin(kind == ChangeStore::EpochKind::checkpoint);
   census_.refresh();
@@ -412,12 +317,14 @@ std::uint64_t ChangeJournal::turn(ChangeStore::EpochKind kind, bool reuse) {
 }
 
 void ChangeJournal::note_gap(std::uint64_t epoch, const std::string& reason) {
+  // Every token up to the newest gap is affected, and an older gap than that changes nothing.
+  std::uint64_t known = 0;
+  if (parse(store_->meta("gap"), known, 10) && known > epoch) return;
   store_->set_meta("gap", fmt::format("{}", epoch));
   store_->set_meta("gap_reason", reason);
 }
 
-// ---- tokens
-// --------------------------------------------------------------------------------------
+// ---- tokens -------------------------------------------------------------------------------------
 
 std::string ChangeJournal::token(std::uint64_t epoch) const {
   return fmt::format("{}{:016x}:{}", kTokenPrefix, store_->identity(), epoch);
@@ -447,8 +354,7 @@ Outcome<std::uint64_t> ChangeJournal::epoch_of(std::string_view token) {
   return boundary;
 }
 
-// ---- questions
-// -----------------------------------------------------------------------------------
+// ---- questions ----------------------------------------------------------------------------------
 
 template <typename T, typename Work>
 Outcome<T> ChangeJournal::ask(Work&& work) {
@@ -471,7 +377,7 @@ Outcome<T> ChangeJournal::ask(Work&& work) {
 
 Outcome<std::string> ChangeJournal::checkpoint() {
   return ask<std::string>([this]() PFS_NO_THREAD_SAFETY_ANALYSIS -> Outcome<std::string> {
-    return token(turn(ChangeStore::EpochKind::checkpoint, true));
+    return token(turn(ChangeStore::EpochKind::checkpoint));
   });
 }
 
@@ -487,7 +393,7 @@ Outcome<ChangeReport> ChangeJournal::since(std::optional<std::string_view> since
     }
     ChangeReport report;
     report.since = since ? std::string(*since) : token(from);
-    report.token = token(turn(ChangeStore::EpochKind::report, true));
+    report.token = token(turn(ChangeStore::EpochKind::report));
     store_->begin();
     report.changes = net_difference(*store_, places_, source_, from, renames);
     store_->commit();
@@ -528,7 +434,7 @@ bool ChangeJournal::wait_for_change(std::string_view token, Clock::time_point de
       const auto now = Clock::now();
       if (now >= deadline) return false;
       // Writes to files that are open in passthrough come to nobody's ears.
-      const bool unseen = store_->has_rows(*epoch);
+      const bool unseen = store_->has_inodes(*epoch);
       const auto until = unseen ? std::min(deadline, now + kLook) : deadline;
       if (changed_.wait_until(mutex_, until) == std::cv_status::timeout && unseen &&
           until < deadline) {
@@ -544,6 +450,10 @@ void ChangeJournal::interrupt() {
   interrupted_ = true;
   MutexLock lock(mutex_);
   changed_.notify_all();
+}
+
+void ChangeJournal::may_be_mapped(const InodeRef& inode) noexcept {
+  if (unseen_.may_be_mapped(inode)) log_->wake();
 }
 
 std::string ChangeJournal::trouble() {
@@ -593,7 +503,7 @@ void ChangeJournal::stop() noexcept {
     store_->abandon();
     log_error("the journal could not be closed: {}", error.what());
   }
-  ask_mapped(false);
+  unseen_.look_at_mapped(false);
 }
 
 }  // namespace passthroughfs

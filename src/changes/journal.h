@@ -2,11 +2,9 @@
 #pragma once
 
 #include <atomic>
-#include <functional>
 #include <memory>
 #include <string>
 #include <thread>
-#include <unordered_set>
 
 #include "base/mutex.h"
 #include "changes/census.h"
@@ -16,6 +14,7 @@
 #include "changes/recorder.h"
 #include "changes/store.h"
 #include "changes/tracker.h"
+#include "changes/unseen_writes.h"
 #include "table/handle_table.h"
 
 namespace passthroughfs {
@@ -54,8 +53,8 @@ class ChangeJournal final : public ChangeQueries {
   // and the tables are still there.
   void stop() noexcept;
 
-  // The last close of a passthrough file that could be mapped for writing: it may be mapped still.
-  void may_be_mapped(const InodeRef& inode) noexcept PFS_EXCLUDES(mapped_mutex_);
+  // As UnseenWrites::may_be_mapped.
+  void may_be_mapped(const InodeRef& inode) noexcept;
 
   // An operation has changed something that nobody was told of, which must not be.
   void untold() noexcept { untold_ = true; }
@@ -84,10 +83,7 @@ class ChangeJournal final : public ChangeQueries {
   void begin_census() PFS_REQUIRES(mutex_);
   void end_census() PFS_REQUIRES(mutex_);
   void wait_until_compared() PFS_REQUIRES(mutex_);
-  std::uint64_t turn(ChangeStore::EpochKind kind, bool reuse) PFS_REQUIRES(mutex_);
-  void ask_writers() PFS_REQUIRES(mutex_);
-  bool is_watching_mapped() noexcept PFS_EXCLUDES(mapped_mutex_);
-  void ask_mapped(bool ask) PFS_REQUIRES(mutex_);
+  std::uint64_t turn(ChangeStore::EpochKind kind) PFS_REQUIRES(mutex_);
   bool is_changed_in(std::uint64_t epoch) PFS_REQUIRES(mutex_);
   void note_gap(std::uint64_t epoch, const std::string& reason) PFS_REQUIRES(mutex_);
   Outcome<std::uint64_t> epoch_of(std::string_view token) PFS_REQUIRES(mutex_);
@@ -97,8 +93,6 @@ class ChangeJournal final : public ChangeQueries {
 
   const Options options_;
   SourceTree& source_;
-  InodeTable& inodes_;
-  HandleTable& handles_;
 
   Mutex mutex_;
   ConditionVariable changed_;
@@ -108,6 +102,7 @@ class ChangeJournal final : public ChangeQueries {
   Places places_ PFS_GUARDED_BY(mutex_);
   Census census_ PFS_GUARDED_BY(mutex_);
   Recorder recorder_ PFS_GUARDED_BY(mutex_);
+  UnseenWrites unseen_;
   std::uint64_t checked_epoch_ PFS_GUARDED_BY(mutex_) = 0;
   std::uint64_t mount_epoch_ = 0;                      // constant once opened
   std::uint64_t ordinal_ PFS_GUARDED_BY(mutex_) = 0;   // records that have been let go
@@ -119,9 +114,6 @@ class ChangeJournal final : public ChangeQueries {
   std::atomic<bool> stop_{false};
   std::atomic<bool> census_runs_{false};
   std::atomic<bool> untold_{false};
-
-  Mutex mapped_mutex_;
-  std::unordered_set<NodeId> mapped_ PFS_GUARDED_BY(mapped_mutex_);  // held in the inode table
   std::thread thread_;
 };
 

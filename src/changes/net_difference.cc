@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <map>
 #include <set>
+#include <tuple>
 
 #include "changes/altered.h"
 #include "changes/digest.h"
@@ -115,9 +116,6 @@ class Report {
   }
 
  private:
-  const SourceTree& source_;
-  Places& places_;
-  std::map<std::string, Change> changes_;
   [[nodiscard]] bool is_below_moved(const std::string& path) const {
     for (std::size_t end = path.rfind('/'); end != std::string::npos && end != 0;
          end = path.rfind('/', end - 1)) {
@@ -126,6 +124,9 @@ class Report {
     return false;
   }
 
+  const SourceTree& source_;
+  Places& places_;
+  std::map<std::string, Change> changes_;
   std::map<std::string, Bound> made_;
   std::set<std::string> replaced_;
   std::set<std::string> moved_;  // from and to

@@ -1,60 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "changes/store.h"
 
-#include <fcntl.h>
 #include <fmt/format.h>
-#include <sys/random.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
-#include <array>
 #include <cerrno>
-#include <cstring>
 #include <ctime>
 
-#include "base/fd.h"
+#include "changes/journal_file.h"
 
 namespace passthroughfs {
 namespace {
 
-// "PFSJ": tells our databases from others'.
-constexpr std::int64_t kApplicationId = 0x5046534a;
-constexpr std::int64_t kSchemaVersion = 1;
 constexpr const char* kInMemory = ":memory:";
 constexpr std::size_t kMostCachedIds = 1U << 18;
-
-constexpr const char* kSchema = R"(
-CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE epochs (epoch INTEGER PRIMARY KEY, kind INTEGER NOT NULL, time INTEGER NOT NULL);
-CREATE TABLE objects (
-  id INTEGER PRIMARY KEY, device INTEGER NOT NULL, ino INTEGER NOT NULL,
-  current INTEGER NOT NULL, sure INTEGER NOT NULL, born INTEGER NOT NULL,
-  mode INTEGER NOT NULL, uid INTEGER NOT NULL DEFAULT 0, gid INTEGER NOT NULL DEFAULT 0,
-  size INTEGER NOT NULL DEFAULT 0, mtime INTEGER NOT NULL DEFAULT 0,
-  ctime INTEGER NOT NULL DEFAULT 0, racy INTEGER NOT NULL DEFAULT 0,
-  xattrs INTEGER NOT NULL DEFAULT 0, birth INTEGER NOT NULL DEFAULT 0,
-  known INTEGER NOT NULL DEFAULT 0);
-CREATE UNIQUE INDEX objects_by_key ON objects (ino, device) WHERE current = 1;
-CREATE TABLE links (
-  directory INTEGER NOT NULL, name BLOB NOT NULL, object INTEGER NOT NULL,
-  PRIMARY KEY (directory, name)) WITHOUT ROWID;
-CREATE INDEX links_by_object ON links (object);
-CREATE TABLE names (
-  epoch INTEGER NOT NULL, directory INTEGER NOT NULL, name BLOB NOT NULL,
-  before INTEGER NOT NULL, mode INTEGER NOT NULL, uid INTEGER NOT NULL, gid INTEGER NOT NULL,
-  size INTEGER NOT NULL, mtime INTEGER NOT NULL, ctime INTEGER NOT NULL, racy INTEGER NOT NULL,
-  xattrs INTEGER NOT NULL,
-  PRIMARY KEY (epoch, directory, name)) WITHOUT ROWID;
-CREATE TABLE inodes (
-  epoch INTEGER NOT NULL, object INTEGER NOT NULL, marks INTEGER NOT NULL,
-  mode INTEGER NOT NULL, uid INTEGER NOT NULL, gid INTEGER NOT NULL,
-  size INTEGER NOT NULL, mtime INTEGER NOT NULL, ctime INTEGER NOT NULL, racy INTEGER NOT NULL,
-  xattrs INTEGER NOT NULL, content INTEGER NOT NULL,
-  PRIMARY KEY (epoch, object)) WITHOUT ROWID;
-CREATE TABLE stale_objects (object INTEGER PRIMARY KEY);
-CREATE TABLE stale_places (directory INTEGER NOT NULL, name BLOB NOT NULL,
-  PRIMARY KEY (directory, name)) WITHOUT ROWID;
-)";
 
 Stamp stamp_at(const Database::Use& row, int column) {
   Stamp stamp;
@@ -76,58 +34,6 @@ Database::Use& bind(Database::Use& use, const Stamp& stamp) {
       .bind(stamp.mtime)
       .bind(stamp.ctime)
       .bind(stamp.racy);
-}
-
-int errno_of(int code) noexcept {
-  switch (code & 0xff) {
-    case SQLITE_FULL: return ENOSPC;
-    case SQLITE_BUSY:
-    case SQLITE_LOCKED: return EBUSY;
-    case SQLITE_PERM:
-    case SQLITE_READONLY:
-    case SQLITE_CANTOPEN: return EACCES;
-    case SQLITE_NOTADB:
-    case SQLITE_CORRUPT: return EINVAL;
-    case SQLITE_NOMEM: return ENOMEM;
-    default: return EIO;
-  }
-}
-
-// SQLite would take an empty file and anything with its magic; and opening some of those writes.
-Outcome<void> check_file(const std::string& path) {
-  UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
-  if (!fd.valid()) {
-    if (errno == ENOENT) return {};
-    const int error = errno;
-    return Error{error, fmt::format("journal '{}': {}", path, std::strerror(error))};
-  }
-  struct stat st {};
-  if (::fstat(fd.get(), &st) != 0 || !S_ISREG(st.st_mode)) {
-    return Error{EINVAL, fmt::format("journal '{}' is not a regular file", path)};
-  }
-  if (st.st_size == 0) return {};
-  std::array<char, 100> head{};
-  const ssize_t got = ::pread(fd.get(), head.data(), head.size(), 0);
-  const auto big_endian = [&](std::size_t at) {
-    std::uint32_t value = 0;
-    for (std::size_t i = 0; i < 4; ++i) {
-      value = value << 8 | static_cast<unsigned char>(head[at + i]);
-    }
-    return std::int64_t{value};
-  };
-  constexpr std::size_t kApplicationIdAt = 68;
-  constexpr std::size_t kUserVersionAt = 60;
-  if (got != ssize_t{head.size()} || std::memcmp(head.data(), "SQLite format 3", 16) != 0 ||
-      big_endian(kApplicationIdAt) != kApplicationId) {
-    return Error{
-        EINVAL, fmt::format("'{}' is not a journal of passthroughfs; it was left untouched", path)};
-  }
-  if (big_endian(kUserVersionAt) != kSchemaVersion) {
-    return Error{EINVAL, fmt::format("journal '{}' is of another version ({}, not {}); it was left "
-                                     "untouched",
-                                     path, big_endian(kUserVersionAt), kSchemaVersion)};
-  }
-  return {};
 }
 
 }  // namespace
@@ -218,46 +124,13 @@ struct ChangeStore::Statements {
 #undef PFS_STATEMENT
 };
 
-namespace {
-
-void make_tables(Database& database) {
-  database.run("BEGIN IMMEDIATE");
-  database.run(kSchema);
-  std::uint64_t identity = 0;
-  while (identity == 0) (void)!::getrandom(&identity, sizeof identity, 0);
-  database.run(fmt::format("INSERT INTO meta VALUES ('identity', '{:016x}')", identity).c_str());
-  database.run(fmt::format("PRAGMA application_id = {}; PRAGMA user_version = {}", kApplicationId,
-                           kSchemaVersion)
-                   .c_str());
-  database.run("COMMIT");
-}
-
-// Whole or not at all, whenever the power fails; and with one wait for the disk only.
-void make_file(const std::string& path) {
-  const std::string making = path + "-new";
-  (void)::unlink(making.c_str());
-  // It tells names of files, which are for the owner alone; what SQLite adds takes its mode.
-  const UniqueFd file(::open(making.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
-  if (!file.valid()) throw DatabaseError(SQLITE_CANTOPEN, std::strerror(errno));
-  {
-    Database database(making);
-    database.run("PRAGMA synchronous = OFF; PRAGMA journal_mode = MEMORY;");
-    make_tables(database);
-  }
-  if (::fsync(file.get()) != 0 || ::rename(making.c_str(), path.c_str()) != 0) {
-    throw DatabaseError(SQLITE_IOERR, std::strerror(errno));
-  }
-}
-
-}  // namespace
-
 ChangeStore::ChangeStore(const std::string& path) : database_(path) {
   // Written behind: what a commit has not brought to the disk yet outlives this process, and the
   // log outlives it, too. Only a power loss is different, and then the database is whole but older.
   database_.run(
       "PRAGMA locking_mode = EXCLUSIVE; PRAGMA synchronous = NORMAL; "
       "PRAGMA cache_size = -16384; PRAGMA temp_store = MEMORY;");
-  if (path == kInMemory) make_tables(database_);
+  if (path == kInMemory) make_journal_tables(database_);
   database_.run("PRAGMA journal_mode = WAL; PRAGMA wal_autocheckpoint = 4000;");
   database_.leave_log_at_close();
   sql_ = std::make_unique<Statements>(database_);
@@ -267,15 +140,12 @@ ChangeStore::ChangeStore(const std::string& path) : database_(path) {
 ChangeStore::~ChangeStore() = default;
 
 Outcome<std::unique_ptr<ChangeStore>> ChangeStore::open(const std::string& path) {
-  if (!path.empty()) {
-    if (auto checked = check_file(path); !checked) return checked.error();
-  }
+  if (auto checked = check_journal_file(path); !checked) return checked.error();
   try {
-    struct stat st {};
-    if (!path.empty() && (::stat(path.c_str(), &st) != 0 || st.st_size == 0)) make_file(path);
+    if (!path.empty()) make_journal_file(path);
     return std::unique_ptr<ChangeStore>(new ChangeStore(path.empty() ? kInMemory : path));
   } catch (const DatabaseError& error) {
-    const int code = errno_of(error.code());
+    const int code = errno_of_database(error.code());
     if (code == EBUSY) {
       return Error{code, fmt::format("journal '{}' is in use by another mount", path)};
     }
@@ -312,8 +182,7 @@ void ChangeStore::abandon() noexcept {
   }
 }
 
-// ---- epochs
-// --------------------------------------------------------------------------------------
+// ---- epochs -------------------------------------------------------------------------------------
 
 void ChangeStore::add_epoch(std::uint64_t epoch, EpochKind kind) {
   Database::Use(database_, sql_->add_epoch)
@@ -377,8 +246,7 @@ void ChangeStore::thin_out(std::size_t most) {
   }
 }
 
-// ---- objects
-// -------------------------------------------------------------------------------------
+// ---- objects ------------------------------------------------------------------------------------
 
 void ChangeStore::set_root(ObjectKey key) {
   const ObjectKey before = key_of(kRoot);
@@ -557,8 +425,7 @@ std::vector<Place> ChangeStore::take_stale_places() {
   return found;
 }
 
-// ---- rows
-// ----------------------------------------------------------------------------------------
+// ---- rows ---------------------------------------------------------------------------------------
 
 void ChangeStore::add(const NameRow& row) {
   Database::Use use(database_, sql_->add_name);
@@ -600,9 +467,12 @@ void ChangeStore::inodes_since(std::uint64_t epoch,
   }
 }
 
-bool ChangeStore::has_rows(std::uint64_t epoch) {
-  return Database::Use(database_, sql_->any_name).bind(epoch).step() ||
-         Database::Use(database_, sql_->any_inode).bind(epoch).step();
+bool ChangeStore::has_names(std::uint64_t epoch) {
+  return Database::Use(database_, sql_->any_name).bind(epoch).step();
+}
+
+bool ChangeStore::has_inodes(std::uint64_t epoch) {
+  return Database::Use(database_, sql_->any_inode).bind(epoch).step();
 }
 
 }  // namespace passthroughfs

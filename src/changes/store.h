@@ -108,8 +108,7 @@ class ChangeStore {
   [[nodiscard]] bool has_place(ObjectId object);
   void children(ObjectId directory, const std::function<void(std::string_view, ObjectId)>& visit);
 
-  // ---- what is known of objects, for the comparison after a time without the mount
-  // ---------------
+  // ---- what is known of objects, for the comparison after a time without the mount --------------
 
   struct Known {
     Stamp stamp;  // not known(): never looked at
@@ -133,7 +132,8 @@ class ChangeStore {
   void drop_if_transient(std::uint64_t epoch, const Place& place);
   void names_since(std::uint64_t epoch, const std::function<void(const NameRow&)>& visit);
   void inodes_since(std::uint64_t epoch, const std::function<void(const InodeRow&)>& visit);
-  [[nodiscard]] bool has_rows(std::uint64_t epoch);
+  [[nodiscard]] bool has_names(std::uint64_t epoch);
+  [[nodiscard]] bool has_inodes(std::uint64_t epoch);
 
  private:
   struct Statements;
@@ -143,18 +143,19 @@ class ChangeStore {
     }
   };
 
+  struct Found {
+    ObjectId id = 0;
+    bool sure = false;
+  };
+
   explicit ChangeStore(const std::string& path);
+
+  Found look_up(ObjectKey key);
 
   Database database_;
   std::unique_ptr<Statements> sql_;
   std::uint64_t identity_ = 0;
   bool durable_ = false;
-  struct Found {
-    ObjectId id = 0;
-    bool sure = false;
-  };
-  Found look_up(ObjectKey key);
-
   std::unordered_map<ObjectKey, Found, KeyHash> ids_;  // a cache, of those that are current
 };
 

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <linux/fs.h>
 #include <sys/stat.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #include <array>
@@ -20,6 +21,12 @@ namespace {
 constexpr std::int64_t kTick = 20'000'000;  // nanoseconds
 
 constexpr std::uint8_t kEverything = 0xff;
+
+// Also while O_PATH is all there is.
+bool has_capabilities(const InodeRef& inode) noexcept {
+  if (inode->type != S_IFREG) return false;
+  return ::getxattr(sys::ProcFdPath(inode.fd()).c_str(), "security.capability", nullptr, 0) > 0;
+}
 
 ObjectKey key_of(const InodeRef& inode) noexcept { return {inode->key.device, inode->key.ino}; }
 
@@ -48,8 +55,7 @@ Stamp ChangeTracker::stamp_of(BorrowedFd fd) const noexcept {
   return st ? stamp(*st) : Stamp{};
 }
 
-// ---- what has been said
-// --------------------------------------------------------------------------
+// ---- what has been said -------------------------------------------------------------------------
 
 ChangeTracker::Said& ChangeTracker::said(const InodeRef& inode) const noexcept {
   return *(std::launder(reinterpret_cast<Said*>(said_region_.data())) + inodes_.slot_of(inode));
@@ -100,12 +106,16 @@ void ChangeTracker::say(const InodeRef& inode, BorrowedFd fd, std::uint64_t epoc
   InodeRecord record;
   record.epoch = epoch;
   record.key = key_of(inode);
-  record.marks = marks;
   if (fd.valid()) {
     record.stamp = stamp_of(fd);
+    // Whoever writes to it or gives it to another takes them from it.
+    if ((marks & mark::kXattr) == 0 && has_capabilities(inode)) {
+      marks |= mark::kXattr;
+    }
     if ((marks & mark::kXattr) != 0) record.xattrs = digest_xattrs(inode.fd());
     if ((marks & mark::kMapped) != 0) record.content = digest_content(fd, kMostComparedBytes);
   }
+  record.marks = marks;
   record.held = hold_for_place(inode);
   std::array<std::byte, kMaxRecordBytes> bytes;
   log_.append(ByteSpan(bytes).first(encode(record, bytes)));
@@ -148,8 +158,7 @@ void ChangeTracker::made_nameless(const InodeRef& inode, std::uint32_t mode) noe
   made(inode);
 }
 
-// ---- InodeChange
-// ---------------------------------------------------------------------------------
+// ---- InodeChange --------------------------------------------------------------------------------
 
 InodeChange::InodeChange(ChangeTracker* tracker, const InodeRef& inode, BorrowedFd fd,
                          std::uint8_t marks) noexcept
@@ -174,8 +183,7 @@ InodeChange::~InodeChange() {
   }
 }
 
-// ---- NamesChange
-// ---------------------------------------------------------------------------------
+// ---- NamesChange --------------------------------------------------------------------------------
 
 bool NamesChange::set(Binding& binding, const InodeRef& directory, std::string_view name) noexcept {
   if (name.empty() || name.size() > kMaxLoggedName) return false;

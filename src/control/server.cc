@@ -16,6 +16,7 @@
 #include <thread>
 
 #include "base/log.h"
+#include "base/thread.h"
 #include "control/connection.h"
 #include "control/socket_file.h"
 #include "control/stream.h"
@@ -49,13 +50,7 @@ class Server final : public ControlServer {
   Result<void> begin() {
     TRY(watch(EPOLL_CTL_ADD, stop_.get(), EPOLLIN, &stop_));
     TRY(watch(EPOLL_CTL_ADD, file_.listener().get(), EPOLLIN, &file_));
-    // The program's signals are for its own threads.
-    sigset_t all;
-    sigset_t before;
-    sigfillset(&all);
-    (void)pthread_sigmask(SIG_SETMASK, &all, &before);
-    thread_ = std::thread([this] { run(); });
-    (void)pthread_sigmask(SIG_SETMASK, &before, nullptr);
+    thread_ = start_thread([this] { run(); });
     return ok();
   }
 

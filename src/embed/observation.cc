@@ -3,10 +3,13 @@
 
 #include <pthread.h>
 
-#include <csignal>
+#include <chrono>
 #include <exception>
+#include <optional>
+#include <string>
 
 #include "base/log.h"
+#include "base/thread.h"
 
 namespace passthroughfs {
 namespace {
@@ -18,31 +21,30 @@ constexpr std::chrono::milliseconds kGather{50};
 
 Observation::Observation(ChangeQueries& changes, Observer observer)
     : changes_(changes), observer_(std::move(observer)) {
-  // The program's signals are for its own threads.
-  sigset_t all;
-  sigset_t before;
-  sigfillset(&all);
-  (void)pthread_sigmask(SIG_SETMASK, &all, &before);
-  thread_ = std::thread([this] { run(); });
-  (void)pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  thread_ = start_thread([this] { run(); });
 }
 
 Observation::~Observation() { thread_.join(); }
 
 void Observation::run() {
   (void)pthread_setname_np(pthread_self(), "observer");
-  auto token = changes_.checkpoint();
-  while (token) {
-    const auto soon = std::chrono::steady_clock::now() + std::chrono::hours(1);
-    if (!changes_.wait_for_change(*token, soon)) {
-      if (changes_.is_interrupted()) return;
-      continue;
+  // From the mount's beginning, however long this thread took to begin.
+  std::optional<std::string> token;
+  for (;;) {
+    auto report = changes_.since(token, true);
+    if (!report) {
+      if (!changes_.is_interrupted()) {
+        log_error("no more changes are told to the observer: {}", report.error().message);
+      }
+      return;
     }
-    std::this_thread::sleep_for(kGather);
-    auto report = changes_.since(*token, true);
-    if (!report) break;
     tell(*report);
     token = report->token;
+    while (!changes_.wait_for_change(*token,
+                                     std::chrono::steady_clock::now() + std::chrono::hours(1))) {
+      if (changes_.is_interrupted()) return;
+    }
+    std::this_thread::sleep_for(kGather);
   }
 }
 

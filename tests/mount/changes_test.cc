@@ -296,8 +296,7 @@ TEST_P(ChangesTest, TheListsAreReadyForRsync) {
   EXPECT_EQ(result.exit_code, 0) << result.out << result.err;
 }
 
-// ---- tokens and journals
-// -------------------------------------------------------------------------
+// ---- tokens and journals ------------------------------------------------------------------------
 
 class JournalTest : public ::testing::Test {
  protected:

@@ -21,17 +21,17 @@ std::string last(const std::string& path) { return path.substr(path.rfind('/') +
 
 }  // namespace
 
-TrackedTree::TrackedTree(bool journal_file, TempTree::Medium medium)
+TrackedTree::TrackedTree(bool journal_file, TempTree::Medium medium, bool background)
     : tree_(medium), journal_file_(journal_file) {
   (void)tree_.make_dir("source");
-  open_tables();
+  open_tables(background);
 }
 
 TrackedTree::~TrackedTree() {
   if (journal_) journal_->stop();
 }
 
-void TrackedTree::open_tables() {
+void TrackedTree::open_tables(bool background) {
   std::string message;
   budget_ = std::make_unique<FdBudget>(4096);
   auto source = SourceTree::open(tree_ / "source", message);
@@ -43,7 +43,7 @@ void TrackedTree::open_tables() {
                                      {*source_, *inodes_, *handles_, kCapacity});
   if (!journal) throw std::runtime_error(journal.error().message);
   journal_ = std::move(*journal);
-  journal_->start(0);
+  if (background) journal_->start(0);
 }
 
 std::string TrackedTree::path(const std::string& name) const { return tree_ / ("source/" + name); }

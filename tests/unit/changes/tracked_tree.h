@@ -19,8 +19,10 @@ namespace passthroughfs::test {
 
 class TrackedTree {
  public:
-  // `journal`: whether it is a file, which outlives restart() and kill().
-  explicit TrackedTree(bool journal_file = true, TempTree::Medium medium = TempTree::Medium::kDisk);
+  // `journal_file`: whether it is a file, which outlives restart() and kill(). `background`: false:
+  // until restart() or kill() the journal works only when it is asked, and walks through nothing.
+  explicit TrackedTree(bool journal_file = true, TempTree::Medium medium = TempTree::Medium::kDisk,
+                       bool background = true);
   ~TrackedTree();
 
   [[nodiscard]] std::string path(const std::string& name) const;
@@ -52,7 +54,7 @@ class TrackedTree {
   ChangeReport report(const std::optional<std::string>& token, bool renames = true);
 
  private:
-  void open_tables();
+  void open_tables(bool background = true);
   InodeRef node(const std::string& path);
 
   TempTree tree_;
