@@ -5,6 +5,7 @@
 
 #include "cli/commands.h"
 #include "cli/parse.h"
+#include "cli/pieces.h"
 #include "cli/report.h"
 #include "passthroughfs/client.h"
 #include "proto/changes.h"
@@ -13,31 +14,8 @@
 namespace passthroughfs {
 namespace {
 
-// Prints in pieces: there may be a million changes.
-class Output {
- public:
-  void add(std::string_view text) {
-    text_ += text;
-    if (text_.size() > kPiece) flush();
-  }
-  bool finish() {
-    flush();
-    return printed_;
-  }
-
- private:
-  static constexpr std::size_t kPiece = 64U << 10;
-  void flush() {
-    printed_ = printed_ && print(text_);
-    text_.clear();
-  }
-
-  std::string text_;
-  bool printed_ = true;
-};
-
 // Whether a path is there no more. What was renamed is gone from where it was.
-void print_nul(Output& output, const Change& change, bool deleted) {
+void print_nul(Pieces& output, const Change& change, bool deleted) {
   const auto put = [&](const std::string& path) {
     output.add(path);
     output.add(std::string_view("\0", 1));
@@ -46,29 +24,22 @@ void print_nul(Output& output, const Change& change, bool deleted) {
   if (deleted && change.renamed) put(change.from);
 }
 
-void print_line(Output& output, const Change& change, bool terminal) {
+void print_line(Pieces& output, const Change& change, bool terminal) {
   output.add(fmt::format("{}\t{}\n", fmt::join(kinds_of(change), ","),
                          terminal ? escape_for_terminal(change.path) : change.path));
 }
 
-std::string indented(const Json& json) {
-  std::string lines = json.dump(2);
-  for (std::size_t at = 0; (at = lines.find('\n', at)) != std::string::npos; at += 5) {
-    lines.insert(at + 1, "    ");
-  }
-  return lines;
-}
-
-// The object's fields one after the other, because the changes do not fit into memory twice.
+// The changes are kept as text, because what stands before them is known at the end only: an answer
+// that breaks off is none.
 bool print_json(Client& client, const std::optional<std::string>& since, bool renames, bool deleted,
                 Outcome<ChangeReport>& report) {
   std::vector<std::string> pieces;
   report = client.visit_changes(since, renames, [&](const Change& change) {
-    if (!deleted || change.deleted) pieces.push_back(indented(Json(change)));
+    if (!deleted || change.deleted) pieces.push_back(indented(Json(change).dump(2), 4));
   });
   if (!report) return false;
   const Json head = report_head(*report);
-  Output output;
+  Pieces output;
   output.add("{\n");
   for (const auto& [name, value] : head.items()) {
     output.add(fmt::format("  \"{}\": {},\n", name, value.dump()));
@@ -119,7 +90,7 @@ int run_dirty(Arguments arguments) {
   if (json) {
     printed = print_json(*client, since, renames, deleted, told);
   } else {
-    Output output;
+    Pieces output;
     const bool terminal = isatty(STDOUT_FILENO) == 1;
     told = client->visit_changes(since, renames, [&](const Change& change) {
       if (nul) {

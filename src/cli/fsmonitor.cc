@@ -4,11 +4,9 @@
 // the version and the token that it got last time. The answer is a new token and the paths that may
 // have changed since, relative to the top, each ended by NUL; "/" stands for everything.
 #include <fmt/format.h>
-#include <unistd.h>
 
-#include <array>
 #include <cerrno>
-#include <climits>
+#include <string>
 
 #include "cli/commands.h"
 #include "cli/parse.h"
@@ -26,23 +24,23 @@ struct WorkTree {
 
 // The mount that the current directory is on.
 Outcome<WorkTree> find_work_tree() {
-  std::array<char, PATH_MAX> here;
-  if (getcwd(here.data(), here.size()) == nullptr) {
-    return Error{errno, "the current directory has no path"};
+  auto found = find_mount_point(".");
+  if (!found) return found.error();
+  const std::string top = found->path;
+  while (!found->is_root && found->path != "/") {
+    const std::size_t slash = found->path.rfind('/');
+    found = find_mount_point(slash == 0 ? "/" : found->path.substr(0, slash));
+    if (!found) return found.error();
   }
-  const std::string top = here.data();
-  std::string root = top;
-  const dev_t device = device_at(top.c_str());
-  while (root.size() > 1) {
-    const std::size_t slash = root.rfind('/');
-    const std::string above = slash == 0 ? "/" : root.substr(0, slash);
-    if (device_at(above.c_str()) != device) break;
-    root = above;
-  }
-  WorkTree tree{root, top.substr(root.size())};
-  if (!tree.prefix.empty() && tree.prefix.front() == '/') tree.prefix.erase(0, 1);
-  if (!tree.prefix.empty()) tree.prefix += '/';
-  return tree;
+  // It may be seen there from a directory of it on (mount --bind).
+  std::string prefix = (found->root == "/" ? "" : found->root + "/") +
+                       (found->path == "/" ? top : top.substr(found->path.size()));
+  const std::size_t begin = prefix.find_first_not_of('/');
+  prefix.erase(0, begin == std::string::npos ? prefix.size() : begin);
+  // "a//b" where both parts had one.
+  for (std::size_t at = 0; (at = prefix.find("//", at)) != std::string::npos;) prefix.erase(at, 1);
+  if (!prefix.empty() && prefix.back() != '/') prefix += '/';
+  return WorkTree{found->path, prefix};
 }
 
 class Answer {

@@ -4,6 +4,7 @@
 
 #include "cli/commands.h"
 #include "cli/parse.h"
+#include "cli/pieces.h"
 #include "cli/report.h"
 #include "cli/table.h"
 #include "passthroughfs/client.h"
@@ -36,35 +37,22 @@ std::string as_text(const std::vector<OpenFileInfo>& files) {
   return table.text();
 }
 
-// Page by page, as one array: there may be a million of them.
+// Page by page, as one array.
 class JsonArray {
  public:
   void add(const OpenFileInfo& file) {
-    std::string lines = Json(file).dump(2);
-    for (std::size_t at = 0; (at = lines.find('\n', at)) != std::string::npos; at += 3) {
-      lines.insert(at + 1, "  ");
-    }
-    text_ += empty_ ? "[\n  " : ",\n  ";
-    text_ += lines;
+    output_.add(empty_ ? "[\n  " : ",\n  ");
+    output_.add(indented(Json(file).dump(2), 2));
     empty_ = false;
-    if (text_.size() > kPiece) flush();
   }
   bool finish() {
-    text_ += empty_ ? "[]\n" : "\n]\n";
-    flush();
-    return printed_;
+    output_.add(empty_ ? "[]\n" : "\n]\n");
+    return output_.finish();
   }
 
  private:
-  static constexpr std::size_t kPiece = 64U << 10;
-  void flush() {
-    printed_ = printed_ && print(text_);
-    text_.clear();
-  }
-
-  std::string text_;
+  Pieces output_;
   bool empty_ = true;
-  bool printed_ = true;
 };
 
 Outcome<bool> print_json(Client& client) {

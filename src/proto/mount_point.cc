@@ -93,6 +93,7 @@ bool parse_mount_table(std::string_view table, dev_t device, unsigned long mount
     while (dash < fields.size() && fields[dash] != "-") ++dash;
     if (dash + 3 >= fields.size()) continue;
     any = true;
+    found.root = unescape(fields[3]);
     found.fs_type = unescape(fields[dash + 1]);
     found.source = unescape(fields[dash + 2]);
     found.owner_known = false;

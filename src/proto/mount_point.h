@@ -20,6 +20,7 @@ struct MountPoint {
   // From the mount table; empty when the mount is not in it (another namespace).
   std::string fs_type;       // "fuse.passthroughfs"
   std::string source;        // the second field of its name there
+  std::string root = "/";    // what of the file system is mounted; not "/": by mount --bind
   bool owner_known = false;  // FUSE: who mounted it
   uid_t owner = 0;
 
