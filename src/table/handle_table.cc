@@ -46,7 +46,7 @@ void HandleRef::reset() noexcept {
 Result<std::unique_ptr<HandleTable>> HandleTable::create(InodeTable& inodes,
                                                          std::uint32_t capacity) {
   Region region =
-      TRY(Region::create("passthroughfs-handles", std::size_t{capacity} * sizeof(Handle)));
+      TRY(Region::create("passthroughfs-handles", SlotTable<Handle>::bytes_for(capacity)));
   // NOLINTNEXTLINE(bugprone-sizeof-expression): pointers are what it holds
   const std::size_t streams_size = std::size_t{capacity} * sizeof(DirStream*);
   Region streams = TRY(Region::create("passthroughfs-streams", streams_size));

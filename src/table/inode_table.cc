@@ -52,7 +52,7 @@ void InodeRef::reset() noexcept {
 Result<std::unique_ptr<InodeTable>> InodeTable::create(SourceTree& source, FdBudget& budget,
                                                        std::uint32_t capacity) {
   Region region =
-      TRY(Region::create("passthroughfs-inodes", std::size_t{capacity} * sizeof(Inode)));
+      TRY(Region::create("passthroughfs-inodes", SlotTable<Inode>::bytes_for(capacity)));
   Region evictable = TRY(Region::create("passthroughfs-evictable", capacity / 8 + 8));
   std::unique_ptr<InodeTable> table(
       new InodeTable(source, budget, std::move(region), std::move(evictable)));

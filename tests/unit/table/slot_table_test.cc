@@ -18,7 +18,7 @@ struct Record : SlotHead {
 class SlotTableTest : public ::testing::Test {
  protected:
   static Region region(std::size_t records) {
-    auto made = Region::create("slots", records * sizeof(Record));
+    auto made = Region::create("slots", SlotTable<Record>::bytes_for(records));
     EXPECT_TRUE(made.has_value());
     return std::move(*made);
   }
