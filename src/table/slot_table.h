@@ -102,9 +102,11 @@ class SlotTable {
         record.state.store(generation << 32 | kLive, std::memory_order_relaxed);
         continue;
       }
-      if (fate == Fate::ends) ++generation;
-      if (generation > 0xffffffffULL) continue;
+      // The last number of a slot may have been somebody's, and then free() left it like this.
+      const bool used_up = generation == 0xffffffffULL;
+      if (fate == Fate::ends && !used_up) ++generation;
       record.state.store(generation << 32, std::memory_order_relaxed);
+      if (used_up) continue;
       record.next = free_head_;
       free_head_ = slot;
     }
