@@ -51,6 +51,12 @@ class PASSTHROUGHFS_EXPORT Filesystem {
   // Whether commands such as `passthroughfs handles` find this mount. Default: true.
   void offer_control(bool offered) noexcept;
 
+  // After mount(), with recover=on: another process serves, so that a crash of it does not end the
+  // mount. run() then only waits, starts the next one, and ends the mount on SIGTERM and SIGINT,
+  // which must be blocked, as SIGHUP; stop() does nothing. An observer is called in the process
+  // that serves.
+  [[nodiscard]] bool is_guarded() const noexcept;
+
   // A debug line per request, to the log sink of the program. Default: false.
   void trace_requests(bool traced) noexcept;
 

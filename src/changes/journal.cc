@@ -120,6 +120,7 @@ Outcome<void> ChangeJournal::take_over() {
     const bool asked = store_->has_epoch_of(ChangeStore::EpochKind::checkpoint) ||
                        store_->has_epoch_of(ChangeStore::EpochKind::report);
     recorder_.keep_known(asked);
+    asked_ = asked;
     if (found == ChangeLog::Found::records) {
       recorder_.from_dead_process(true);
       std::uint64_t applied = 0;
@@ -142,6 +143,25 @@ Outcome<void> ChangeJournal::take_over() {
     }
     const std::uint64_t ended = epoch;
     const bool counted = store_->meta("census") == "done";
+    if (options_.mount_epoch != 0) {
+      // The mount was there all the time.
+      mount_epoch_ = options_.mount_epoch;
+      if (found != ChangeLog::Found::records) {
+        note_gap(ended, "the log of changes was lost with the process that served the mount");
+      }
+      if (store_->meta("comparing") == "yes") {
+        note_gap(ended, "a process died before it had looked through the source");
+      }
+      store_->set_meta("comparing", "");
+      store_->commit();
+      if (found == ChangeLog::Found::records) {
+        std::uint64_t end = 0;
+        (void)parse(store_->meta("applied"), end, 10);
+        log_->release(end);
+      }
+      log_->set_epoch(epoch);
+      return {};
+    }
     store_->set_meta("census", "");
     mount_epoch_ = epoch + 1;
     if (!asked) {
@@ -164,6 +184,7 @@ Outcome<void> ChangeJournal::take_over() {
       if (!census_.step()) end_census();
     }
     store_->add_epoch(mount_epoch_, ChangeStore::EpochKind::mount);
+    store_->set_meta("comparing", census_.is_finding() ? "yes" : "");
     store_->commit();
     if (found == ChangeLog::Found::records) {
       std::uint64_t end = 0;
@@ -183,8 +204,24 @@ void ChangeJournal::start(std::uint64_t own_device) {
   {
     MutexLock lock(mutex_);
     places_.set_own_device(own_device);
+    if (options_.mount_epoch != 0) go_on();
   }
   thread_ = start_thread([this] { run(); });
+}
+
+// The tracker of the process that died knew what it had said in its epoch; this one does not, so it
+// begins another. Nobody serves yet.
+void ChangeJournal::go_on() {
+  try {
+    unseen_.adopt(options_.mapped);
+    (void)begin_epoch(ChangeStore::EpochKind::mount);
+    // What the last one was looking through is looked through again.
+    if (asked_ && store_->meta("census") != "done") begin_census();
+  } catch (const std::exception& error) {
+    store_->abandon();
+    log_error("the journal cannot be written: {}", error.what());
+    trouble_ = fmt::format("the journal cannot be written: {}", error.what());
+  }
 }
 
 void ChangeJournal::run() noexcept {
@@ -266,6 +303,7 @@ void ChangeJournal::census_step() {
 }
 
 void ChangeJournal::end_census() {
+  store_->set_meta("comparing", "");
   store_->set_meta("census", "done");
   if (census_.unknown_changes().empty()) return;
   note_gap(checked_epoch_,
@@ -302,7 +340,13 @@ std::uint64_t ChangeJournal::turn(ChangeStore::EpochKind kind) {
     begin_census();
     return before;
   }
-  const std::uint64_t epoch = before + 1;
+  const std::uint64_t epoch = begin_epoch(kind);
+  begin_census();
+  return epoch;
+}
+
+std::uint64_t ChangeJournal::begin_epoch(ChangeStore::EpochKind kind) {
+  const std::uint64_t epoch = log_->epoch() + 1;
   log_->set_epoch(epoch);
   unseen_.ask_open();
   unseen_.look_at_mapped(true);
@@ -312,7 +356,6 @@ std::uint64_t ChangeJournal::turn(ChangeStore::EpochKind kind) {
   store_->add_epoch(epoch, kind);
   store_->thin_out(kMostReports);
   store_->commit();
-  begin_census();
   return epoch;
 }
 

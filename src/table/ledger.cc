@@ -3,15 +3,77 @@
 
 #include <utility>
 
+#include "base/fault.h"
+
 namespace passthroughfs {
 namespace {
 
-thread_local Ledger* t_ledger = nullptr;
+thread_local LedgerInHand t_in_hand;
+
+// Between two stores whose order a successor relies on.
+void in_order() noexcept { std::atomic_signal_fence(std::memory_order_seq_cst); }
 
 }  // namespace
 
-Ledger* this_ledger() noexcept { return t_ledger; }
-void set_this_ledger(Ledger* ledger) noexcept { t_ledger = ledger; }
+LedgerInHand& ledger_in_hand() noexcept { return t_in_hand; }
+
+CountChange::CountChange(How how, std::uint32_t slot, std::uint64_t before,
+                         std::uint64_t after) noexcept
+    : in_hand_(t_in_hand) {
+  if (in_hand_.ledger == nullptr) return;
+  Ledger& ledger = *in_hand_.ledger;
+  const std::uint32_t granted = ledger.granted.load(std::memory_order_relaxed);
+  std::uint32_t at = how == kForget ? ledger.forgotten.load(std::memory_order_relaxed) : granted;
+  if (how == kGrant && granted >= Ledgers::kMostGrants) return;
+  if (how == kTakeBack) {
+    // What the list does not have was not granted by this request.
+    while (at > 0 && in_hand_.grants[at - 1] != slot) --at;
+    if (at-- == 0) return;
+  }
+  ledger.counted_how = how;
+  ledger.counted_at = at;
+  ledger.counted_before = before;
+  ledger.counted_after = after;
+  ledger.counted_slot.store(slot, std::memory_order_release);
+  in_order();
+  fault_point(how == kForget ? Fault::forget : Fault::lookup);
+}
+
+void CountChange::end() noexcept {
+  if (in_hand_.ledger == nullptr) return;
+  Ledger& ledger = *in_hand_.ledger;
+  const std::uint32_t slot = ledger.counted_slot.load(std::memory_order_relaxed);
+  if (slot == 0) return;
+  in_order();
+  fault_point(ledger.counted_how == kForget ? Fault::forget : Fault::lookup);
+  const std::uint32_t at = ledger.counted_at;
+  switch (ledger.counted_how) {
+    case kGrant:
+      in_hand_.grants[at] = slot;
+      ledger.granted.store(at + 1, std::memory_order_release);
+      break;
+    case kForget: ledger.forgotten.store(at + 1, std::memory_order_release); break;
+    default: in_hand_.grants[at] = 0; break;
+  }
+  in_order();
+  ledger.counted_slot.store(0, std::memory_order_release);
+}
+
+CountChange::Settled CountChange::settle(Ledger& ledger, std::uint32_t* grants) noexcept {
+  const std::uint32_t slot = ledger.counted_slot.load(std::memory_order_relaxed);
+  if (slot == 0) return {0, 0};
+  const std::uint32_t at = ledger.counted_at;
+  std::uint64_t count = ledger.counted_after;
+  switch (ledger.counted_how) {
+    case kGrant:
+      // In the list the answer may have handed it over; else nobody knows of it.
+      if (ledger.granted.load(std::memory_order_relaxed) <= at) count = ledger.counted_before;
+      break;
+    case kForget: ledger.forgotten.store(at + 1, std::memory_order_release); break;
+    default: grants[at] = 0; break;
+  }
+  return {slot, count};
+}
 
 Result<std::unique_ptr<Ledgers>> Ledgers::create(std::uint32_t capacity, std::size_t room) {
   Region ledgers = TRY(Region::create("passthroughfs-ledgers", capacity * sizeof(Ledger)));

@@ -29,7 +29,8 @@ class ReplySink {
 // Hears of each answer just before it is sent, on the thread that sends it: for statistics, traces.
 class AnswerObserver {
  public:
-  virtual void answered(std::uint64_t unique, int error, std::size_t bytes) noexcept = 0;
+  virtual void answered(std::uint64_t unique, int error,
+                        std::span<const ByteSpan> parts) noexcept = 0;
 
  protected:
   ~AnswerObserver() = default;
@@ -67,6 +68,10 @@ class Reply {
     return data(bytes_of(out));
   }
   Result<void> error(Errno error) { return send(error.value(), {}); }
+  // An answer that was made before, as `error` (0 or positive) and bytes.
+  Result<void> once_more(int error, ByteSpan bytes) {
+    return send(error, std::span<const ByteSpan>(&bytes, bytes.empty() ? 0 : 1));
+  }
 
   // For requests that have no answer (FORGET).
   void none() noexcept { sink_ = nullptr; }
