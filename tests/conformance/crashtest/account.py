@@ -19,12 +19,15 @@ class Account:
         self.steps = 0
         self.calls = 0
         self.recent = collections.deque(maxlen=40)
+        self.mistake = None  # one that is made on purpose, see selftest
 
     def call(self, text, wanted, function, *arguments, **named):
         """Makes one call, which must end with the errno `wanted` (0: none). Returns its value."""
         self.calls += 1
         self.recent.append(f"step {self.steps}, {time.monotonic():.4f}: {text}")
         value, got = None, 0
+        if self.mistake is not None:
+            function = self.mistake.instead_of(self, text, wanted, function)
         try:
             value = function(*arguments, **named)
         except OSError as error:
@@ -35,7 +38,8 @@ class Account:
 
     def same(self, text, got, wanted):
         if got != wanted:
-            self.fail(f"{text}: {brief(got)} instead of {brief(wanted)}" + first_difference(got, wanted))
+            self.fail(f"{text}: {brief(got)} instead of {brief(wanted)}"
+                      + first_difference(got, wanted))
 
     def fail(self, text):
         raise Failure(f"{self.who}, step {self.steps}, seed {self.seed}: {text}\n  "

@@ -2,40 +2,53 @@
 """A client process: random work on names of its own, each call compared with the model."""
 import os
 import random
+import signal
 
-from crashtest import files, locks, log, model, names, streams
+from crashtest import files, kernel, locks, log, model, names, streams
 from crashtest.account import Account
 from crashtest.model import DIRECTORY, FILE, Node
 
-NAMES = ["a", "b", "c", "d", "e", "f", "long name " + "n" * 80, "ümlaut", "\udcff\udcfe", "new\nline"]
+NAMES = ["a", "b", "c", "d", "e", "f", "long name " + "n" * 80, "ümlaut", "\udcff\udcfe",
+         "new\nline"]
 MOST_NODES = 60
+USER = 20000  # every other client is not root, but somebody from here on
 
 
 class Client(Account):
     def __init__(self, number, root, options, features):
         super().__init__(f"client {number}", options.seed)
-        self.number, self.umask, self.prefix = number, 0o022, f"c{number}-"
+        self.number, self.prefix = number, f"c{number}-"
+        self.umask = 0o027 if number % 3 == 2 else 0o022
         self.random = random.Random(f"{options.seed}.{number}")
         self.counts_directories = features["counts directories"]
         self.can_zero_ranges = features["zero ranges"]
+        self.mistake = options.mistake if number == 0 else None
         self.files, self.maps, self.streams = [], [], []
         os.umask(self.umask)
 
         self.own = Node(DIRECTORY, 0o755)
         self.own.root_path = f"{root}/client{number}"
         os.mkdir(self.own.root_path, 0o755)
+        os.chmod(self.own.root_path, 0o755)
+        lock_path = f"{root}/lock{number}"
+        os.close(os.open(lock_path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        if number % 2 == 1 and os.geteuid() == 0:
+            for path in (self.own.root_path, lock_path):
+                os.chown(path, USER + number, USER + number)
+            kernel.become(USER + number)
+            kernel.die_with_parent(signal.SIGKILL)
         self.shared = Node(DIRECTORY, 0o755)
         self.shared.root_path, self.shared.exclusive = f"{root}/shared", False
         self.make_big_directory(options.many)
         self.log = log.Log(f"{root}/log")
-        self.locks = locks.Locks(f"{root}/lock{number}")
+        self.locks = locks.Locks(lock_path)
         self.work = {}
         for module in (names, files, streams, locks, log):
             self.work.update(module.WORK)
 
     def make_big_directory(self, many):
         self.many = many
-        self.big = Node(DIRECTORY, 0o755)
+        self.big = Node(DIRECTORY, 0o755 & ~self.umask)
         self.own.add("big", self.big)
         os.mkdir(self.big.path(), 0o755)
         for number in range(many):

@@ -10,7 +10,7 @@ KEEP_SIZE, PUNCH_HOLE, ZERO_RANGE = 1, 2, 16
 OFD_SETLK, OFD_SETLKW = 37, 38
 AT_FDCWD, AT_SYMLINK_FOLLOW = -100, 0x400
 MS_REMOUNT = 32
-PR_SET_PDEATHSIG = 1
+PR_SET_PDEATHSIG, PR_SET_DUMPABLE = 1, 4
 
 libc = ctypes.CDLL(None, use_errno=True)
 
@@ -58,6 +58,14 @@ def record_lock(fd, command, kind, start, length):
 def forget_unused_names(mountpoint):
     """Makes the kernel forget the names and inodes of this one mount that nobody uses."""
     check(libc.mount(None, os.fsencode(mountpoint), None, ctypes.c_ulong(MS_REMOUNT), None))
+
+
+def become(user):
+    """This process goes on as somebody who is not root, with its own /proc/self."""
+    os.setgroups([])
+    os.setresgid(user, user, user)
+    os.setresuid(user, user, user)
+    check(libc.prctl(PR_SET_DUMPABLE, 1, 0, 0, 0))
 
 
 def die_with_parent(signal_number):

@@ -53,7 +53,10 @@ class Load:
         self.kills, self.calm, self.restarts = [], [], []
 
     def start(self):
-        os.mkdir(f"{self.root}/shared", 0o755)
+        os.mkdir(f"{self.root}/shared")
+        os.chmod(f"{self.root}/shared", 0o777)
+        with open(f"{self.root}/log", "xb") as file:
+            os.chmod(file.fileno(), 0o666)
         for number in range(self.options.clients):
             self.clients.append(Child(f"client {number}", f"{self.site.base}/result{number}",
                                       client_process, number, self.root, self.options,
@@ -158,8 +161,8 @@ class Load:
             if any(written.values()):
                 with open(f"{root}/log", "rb") as file:
                     wrong += [f"{where}: {text}" for text in log.judge(file.read(), written)]
-        self.summary = (f"{len(wanted)} paths, {sum(map(len, written.values()))} log records as they "
-                        "should be")
+        self.summary = (f"{len(wanted)} paths, {sum(map(len, written.values()))} log records as "
+                        "they should be")
         return wrong
 
     def tell(self):
@@ -188,8 +191,8 @@ def run(options, site):
         wrong.append(str(error))
     finally:
         with contextlib.ExitStack() as always:
-            always.callback(lambda: [child.kill() for child in [*load.clients,
-                                                                *load.probes.values()]])
+            for child in [*load.clients, *load.probes.values()]:
+                always.callback(child.kill)
             wrong = load.end() + wrong
     load.tell()
     if wrong:

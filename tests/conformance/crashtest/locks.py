@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Locks that are held while the server dies, against a second process: it must be refused as long as
-they are held, and gets them when they are released."""
+"""Locks that are held while the server dies, against a second process: it must be refused as long
+as they are held, and gets them when they are released."""
 import errno
 import fcntl
 import json
@@ -87,7 +87,7 @@ class Rival:
 
 class Locks:
     def __init__(self, path):
-        fd = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
+        fd = os.open(path, os.O_RDWR)
         self.fd, self.path = fd, path
         self.held = dict.fromkeys(KINDS, NONE)
         self.waits = None  # for which kind the rival waits

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The file that all clients append to: each record must be there exactly once, in its writer's order."""
+"""The file that all clients append to: each record must be there once, in its writer's order."""
 import hashlib
 import os
 

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """The options, and what must happen whatever else does: an end in time, and cleaning up."""
 import argparse
+import os
 import random
 import signal
 
-from crashtest import faults, judge, load
+from crashtest import faults, judge, load, selftest
 from crashtest.mount import Mount, MountError, Native
 
 
@@ -26,8 +27,12 @@ def parse():
     parser.add_argument("--first", type=int, default=1, help="the first N of --fault")
     parser.add_argument("--most", type=int, default=100, help="how many N of --fault")
     parser.add_argument("--again", action="store_true", help="--fault in each later server, too")
+    parser.add_argument("--self-test", action="store_true",
+                        help="make mistakes on purpose, without a mount: each must be noticed")
     parser.add_argument("--keep", action="store_true", help="keep the temporary tree")
     options = parser.parse_args()
+    options.mistake = None
+    options.native |= options.self_test
     if options.native:
         options.kills, options.fault = 0, None
     elif options.program is None:
@@ -35,6 +40,8 @@ def parse():
     if options.seed is None:
         options.seed = random.randrange(10**6)
     options.mount_options = list(options.option)
+    if os.geteuid() == 0:
+        options.mount_options.append("allow_other")
     if (options.kills or options.fault) and not any(option.startswith("recover=")
                                                     for option in options.option):
         options.mount_options.insert(0, "recover=on")
@@ -52,7 +59,8 @@ def main():
         signal.signal(number, out_of_time)
     signal.alarm(options.limit)
     try:
-        wrong = faults.run(options) if options.fault else run_load(options)
+        way = (selftest.run if options.self_test else faults.run if options.fault else run_load)
+        wrong = way(options)
     except MountError as error:
         wrong = [str(error)]
     judge.tell(wrong)

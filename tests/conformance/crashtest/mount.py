@@ -50,6 +50,7 @@ class Native:
 
     def __init__(self, base):
         self.base = tempfile.mkdtemp(prefix="pfs-crashtest-", dir=base)
+        os.chmod(self.base, 0o755)
         self.source = self.root = os.path.join(self.base, "source")
         os.mkdir(self.source, 0o755)
 
@@ -142,9 +143,9 @@ class Mount(Native):
         return self.stats().get("server_starts", 1)
 
     def descriptors(self):
-        """What the guardian has open, counted by kind. Not what comes and goes with threads: the
-        files by which a thread that lives is watched, and rings (a CPU whose thread is stuck gets
-        another one). Those of threads that are dead do count."""
+        """What the guardian has open, counted by kind. Not what comes and goes with threads: files by
+        which a thread that lives is watched, and rings (a CPU whose thread is stuck gets another
+        one). Those of threads that are dead do count."""
         found = collections.Counter()
         directory = f"/proc/{self.guardian.pid}/fd"
         for entry in os.listdir(directory):

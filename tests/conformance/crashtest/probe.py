@@ -41,7 +41,7 @@ KINDS = {"names": ask_for_names, "reads": read_open_file}
 
 
 def run(kind, root, pulse, number):
-    """Returns the slow calls as (start, end). pulse tells when the last one that came back began."""
+    """Returns the slow calls as (start, end). The pulse is when the last call that ended began."""
     call = KINDS[kind](root)
     slow = []
     while not pulse.stopped():
@@ -59,7 +59,7 @@ def run(kind, root, pulse, number):
 
 
 def pauses(slow, moments):
-    """For each moment, how long a call that was under way or began soon afterwards took from then."""
+    """For each moment, how long a call that was under way or began soon after took from then."""
     found = []
     for moment, until in moments:
         waits = [end - max(start, moment) for start, end in slow if end > moment and start < until]

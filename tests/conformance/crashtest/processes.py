@@ -42,6 +42,7 @@ class Child:
 
     def run(self, function, arguments):
         status = 1
+        file = open(self.path, "wb")  # as long as it has the right
         try:
             # Only its parent cleans up, so that dying is all that is left to do for a child.
             for number in (signal.SIGTERM, signal.SIGINT, signal.SIGALRM):
@@ -54,7 +55,7 @@ class Child:
         except BaseException:  # whatever it was must be told, and never leave this function
             result = f"{self.name}: {traceback.format_exc()}"
         try:
-            with open(self.path, "wb") as file:
+            with file:
                 pickle.dump(result, file)
         finally:
             os._exit(status)

@@ -6,7 +6,7 @@ import errno
 import os
 
 from crashtest import kernel
-from crashtest.model import FILE, Node
+from crashtest.model import DIRECTORY, FILE, Node
 
 MOST_STREAMS = 3
 
@@ -24,7 +24,8 @@ class Stream:
         self.touched = set()  # came or went since then
 
     def __str__(self):
-        return f"listing fd {self.fd} of {self.node.path() if self.node.nlink else 'what was removed'}"
+        place = self.node.path() if self.node.nlink else "what was removed"
+        return f"listing fd {self.fd} of {place}"
 
 
 def open_stream(c):
@@ -103,6 +104,28 @@ def sync_directory(c):
         c.call(f"fsync {stream}", 0, os.fsync, stream.fd)
 
 
+def work_in_open_directory(c):
+    """By the descriptor of a listing, whatever has become of the directory's name."""
+    if not c.streams:
+        return
+    stream = c.random.choice(c.streams)
+    directory, name = stream.node, c.prefix + "at"
+    text = f"{name} at {stream}"
+    removed = directory.nlink == 0
+    if name in directory.names:
+        node = directory.names[name]
+        wanted = errno.ENOTDIR if node.kind != DIRECTORY else errno.ENOTEMPTY if node.names else 0
+        c.call(f"rmdir {text}", wanted, os.rmdir, name, dir_fd=stream.fd)
+        if not wanted:
+            node.nlink = 0
+            directory.take(name)
+    else:
+        c.call(f"mkdir {text}", errno.ENOENT if removed else 0, os.mkdir, name, 0o700,
+               dir_fd=stream.fd)
+        if not removed:
+            directory.add(name, Node(DIRECTORY, 0o700 & ~c.umask))
+
+
 def stir(c):
     """Names come and go in the directory that is large."""
     name = f"n{c.random.randrange(3 * c.many):04}" + "x" * 20
@@ -127,4 +150,4 @@ def let_go(c):
         finish(c, stream)
 
 
-WORK = {open_stream: 2, read_stream: 10, go_back: 1, sync_directory: 1, stir: 8}
+WORK = {open_stream: 2, read_stream: 10, go_back: 1, sync_directory: 1, work_in_open_directory: 2, stir: 8}
