@@ -24,6 +24,7 @@ class Account:
     def call(self, text, wanted, function, *arguments, **named):
         """Makes one call, which must end with the errno `wanted` (0: none). Returns its value."""
         self.calls += 1
+        text = text.replace("\n", "\\n")
         self.recent.append(f"step {self.steps}, {time.monotonic():.4f}: {text}")
         value, got = None, 0
         if self.mistake is not None:

@@ -144,6 +144,9 @@ class Script(Account):
         self.close(first)  # which ends the POSIX lock
         self.do("OFD lock of its range", 0, kernel.record_lock, second,
                 kernel.OFD_SETLK, fcntl.F_RDLCK, *locks.RANGES["posix"])
+        # By itself it would end a moment after the close.
+        self.do("flock unlock", 0, locks.lock, second, "flock", locks.NONE)
+        self.do("OFD unlock", 0, kernel.record_lock, second, kernel.OFD_SETLK, fcntl.F_UNLCK, 0, 0)
         self.close(second)
         self.wait_for_locks()
 
@@ -207,6 +210,7 @@ def one_run(options, mount):
     Script(native, options.seed).run()
 
     mount.start()
+    mount.check_recovers()
     server = mount.server()
     recovering = mount.fault.startswith("recover")
 
@@ -237,7 +241,7 @@ def run(options):
     points = POINTS if options.fault == "all" else options.fault.split(",")
     for point in points:
         passed = 0
-        for number in range(options.first, options.first + options.most):
+        for number in range(options.first, options.first + options.most, options.every):
             fault = f"{point}:{number}" + "*" * options.again
             mount = Mount(options.program, options.base, options.mount_options, fault)
             keep = True

@@ -9,7 +9,7 @@ NOREPLACE, EXCHANGE = 1, 2
 KEEP_SIZE, PUNCH_HOLE, ZERO_RANGE = 1, 2, 16
 OFD_SETLK, OFD_SETLKW = 37, 38
 AT_FDCWD, AT_SYMLINK_FOLLOW = -100, 0x400
-MS_REMOUNT = 32
+MS_REMOUNT, MNT_FORCE = 32, 1
 PR_SET_PDEATHSIG, PR_SET_DUMPABLE = 1, 4
 
 libc = ctypes.CDLL(None, use_errno=True)
@@ -58,6 +58,11 @@ def record_lock(fd, command, kind, start, length):
 def forget_unused_names(mountpoint):
     """Makes the kernel forget the names and inodes of this one mount that nobody uses."""
     check(libc.mount(None, os.fsencode(mountpoint), None, ctypes.c_ulong(MS_REMOUNT), None))
+
+
+def end_connection(mountpoint):
+    """Makes all calls on a FUSE mount fail, from now on. It may stay mounted, if it is in use."""
+    libc.umount2(os.fsencode(mountpoint), MNT_FORCE)
 
 
 def become(user):

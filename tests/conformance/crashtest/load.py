@@ -14,7 +14,6 @@ from crashtest.processes import Child, Pulse
 SIGNALS = {"KILL": [signal.SIGKILL], "SEGV": [signal.SIGSEGV], "ABRT": [signal.SIGABRT],
            "BUS": [signal.SIGBUS],
            "mixed": [signal.SIGKILL, signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS]}
-PATIENCE = 90  # seconds that a client may take for one step
 
 
 def features_of(directory):
@@ -80,14 +79,14 @@ class Load:
             steps = self.pulse.value(number)
             if self.progress.get(number, (None, 0))[0] != steps:
                 self.progress[number] = (steps, now)
-            elif now - self.progress[number][1] > PATIENCE:
+            elif now - self.progress[number][1] > self.options.patience:
                 raise MountError(f"{child.name} hangs in step {steps}")
 
     def wait_for(self, condition, text):
         def checked():
             self.check()
             return condition()
-        wait_until(checked, PATIENCE, text)
+        wait_until(checked, self.options.patience, text)
 
     def sleep(self, seconds):
         end = time.monotonic() + seconds
@@ -117,7 +116,10 @@ class Load:
         if options.kills == 0:
             self.sleep(options.seconds)
             return
+        self.site.check_recovers()
         server, starts = self.site.server(), self.site.server_starts()
+        if starts != 1:
+            raise MountError(f"{starts - 1} servers died by themselves")
         for _ in range(options.kills):
             pause = options.interval / 1000 * self.random.uniform(1, 2) / 1.5
             self.sleep(pause / 2)
@@ -132,17 +134,19 @@ class Load:
         """Ends all processes. Returns what they found wrong."""
         self.pulse.stop()
         everybody = [*self.clients, *self.probes.values()]
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + self.options.patience
         for child in everybody:
             child.wait(max(0, deadline - time.monotonic()))
         hanging = [child for child in everybody if not child.ended()]
+        wrong = [f"{child.name} hangs; what it hangs in now fails" for child in hanging]
         if hanging:
             self.site.let_all_calls_fail()
-        wrong = [f"{child.name} hangs in its last steps" for child in hanging]
+        deadline = time.monotonic() + 5
         for child in hanging:
-            child.kill()
-            child.wait(10)
-        return wrong + [failure for child in everybody if child not in hanging
+            if not child.wait(max(0, deadline - time.monotonic())):
+                child.kill()
+                child.wait(1)
+        return wrong + [failure for child in everybody
                         for _, failure in [child.result()] if failure]
 
     def judge(self):
@@ -193,7 +197,7 @@ def run(options, site):
         with contextlib.ExitStack() as always:
             for child in [*load.clients, *load.probes.values()]:
                 always.callback(child.kill)
-            wrong = load.end() + wrong
+            wrong += load.end()
     load.tell()
     if wrong:
         return wrong

@@ -4,6 +4,7 @@ import argparse
 import os
 import random
 import signal
+import sys
 
 from crashtest import faults, judge, load, selftest
 from crashtest.mount import Mount, MountError, Native
@@ -17,7 +18,10 @@ def parse():
     parser.add_argument("--interval", type=float, default=300, help="ms between kills, on average")
     parser.add_argument("--signal", choices=sorted(load.SIGNALS), default="KILL")
     parser.add_argument("--seconds", type=float, default=10)
-    parser.add_argument("--limit", type=int, default=600, help="seconds until all must have ended")
+    parser.add_argument("--limit", type=int, default=int(os.environ.get("PFS_TIMEOUT", 600)),
+                        help="seconds until all must have ended (default $PFS_TIMEOUT, or 600)")
+    parser.add_argument("--patience", type=int, default=90,
+                        help="seconds that a client may take for one step, and a server to start")
     parser.add_argument("--clients", type=int, default=6)
     parser.add_argument("--many", type=int, default=300, help="names in a client's large directory")
     parser.add_argument("--option", action="append", default=[], help="a mount option")
@@ -25,7 +29,8 @@ def parse():
     parser.add_argument("--seed", type=int, default=None)
     parser.add_argument("--fault", help="one of " + ", ".join(faults.POINTS) + ", or all")
     parser.add_argument("--first", type=int, default=1, help="the first N of --fault")
-    parser.add_argument("--most", type=int, default=100, help="how many N of --fault")
+    parser.add_argument("--most", type=int, default=100, help="up to how many N of --fault")
+    parser.add_argument("--every", type=int, default=1, help="only each so-manyth N of --fault")
     parser.add_argument("--again", action="store_true", help="--fault in each later server, too")
     parser.add_argument("--self-test", action="store_true",
                         help="make mistakes on purpose, without a mount: each must be noticed")
@@ -54,6 +59,7 @@ def out_of_time(number, _):
 
 def main():
     options = parse()
+    sys.stdout.reconfigure(errors="backslashreplace")  # not all names are text
     print(f"seed {options.seed}", flush=True)
     for number in (signal.SIGALRM, signal.SIGTERM, signal.SIGINT):
         signal.signal(number, out_of_time)

@@ -14,6 +14,7 @@ import time
 from crashtest import kernel
 
 TOKEN = "PFS_CRASHTEST"
+SIGNS = ["Sanitizer", "runtime error:", "Assertion `"]  # that something is wrong, in the log
 
 
 class MountError(Exception):
@@ -101,7 +102,7 @@ class Mount(Native):
 
         def served():
             self.check_alive()
-            return self.connection()
+            return self.mounted_now()
         wait_until(served, 30, "mounting")
         self.first_stats = self.stats()
         self.has_rings = self.first_stats.get("transport") == "uring"
@@ -109,20 +110,16 @@ class Mount(Native):
 
     def said(self):
         with open(self.log_path, errors="replace") as file:
-            return file.read()[-3000:]
+            return file.read()[-4000:]
 
     def check_alive(self):
         if self.guardian.poll() is not None:
             raise MountError(f"the guardian ended with {self.guardian.returncode}:\n{self.said()}")
 
-    def connection(self):
-        """The number of the FUSE connection, if there is one. Asking the mount itself could hang."""
+    def mounted_now(self):
+        """Asking the mount itself could hang."""
         with open("/proc/self/mountinfo") as file:
-            for line in file:
-                words = line.split()
-                if words[4] == self.root:
-                    return words[2].split(":")[1]
-        return None
+            return any(line.split()[4] == self.root for line in file)
 
     # --- what it tells ---
 
@@ -143,8 +140,8 @@ class Mount(Native):
         return self.stats().get("server_starts", 1)
 
     def descriptors(self):
-        """What the guardian has open, counted by kind. Not what comes and goes with threads: files by
-        which a thread that lives is watched, and rings (a CPU whose thread is stuck gets another
+        """What the guardian has open, counted by kind. Not what comes and goes with threads: files
+        by which a thread that lives is watched, and rings (a CPU whose thread is stuck gets another
         one). Those of threads that are dead do count."""
         found = collections.Counter()
         directory = f"/proc/{self.guardian.pid}/fd"
@@ -161,6 +158,12 @@ class Mount(Native):
         return found
 
     # --- its server ---
+
+    def check_recovers(self):
+        wanted = {"recover": "on", "guardian_pid": self.guardian.pid}
+        told = {key: self.first_stats.get(key) for key in wanted}
+        if told != wanted:
+            raise MountError(f"`stats` tells {told} instead of {wanted}")
 
     def server(self):
         pid = self.stats().get("server_pid")
@@ -210,7 +213,10 @@ class Mount(Native):
             code = self.guardian.wait(30)
         except subprocess.TimeoutExpired:
             return ["the guardian does not end after umount"]
-        wrong = [f"the guardian ended with {code}: {self.said()}"] if code != 0 else []
+        said = self.said()
+        wrong = [f"the guardian ended with {code}: {said}"] if code != 0 else []
+        if any(sign in said for sign in SIGNS):
+            wrong.append(f"it said: {said}")
         with contextlib.suppress(MountError):
             wait_until(lambda: not processes_with(self.token), 5, "")
         left = processes_with(self.token)
@@ -218,14 +224,11 @@ class Mount(Native):
 
     def let_all_calls_fail(self):
         """So that clients that hang can end."""
-        number = self.connection()
-        if number is not None:
-            with contextlib.suppress(OSError), \
-                    open(f"/sys/fs/fuse/connections/{number}/abort", "w") as file:
-                file.write("1")
+        if self.mounted_now():
+            kernel.end_connection(self.root)
 
     def clean_up(self, keep):
-        if self.connection() is not None:
+        if self.mounted_now():
             self.let_all_calls_fail()
             subprocess.run(["umount", "-l", self.root], stderr=subprocess.DEVNULL, check=False)
         if self.guardian is not None:

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """How long clients wait when a server dies."""
-import errno
 import os
 import random
 import time
+
+from crashtest.account import Failure, name_of
 
 SLOW = 0.0002  # faster calls are not worth a note
 DATA_SIZE = 1 << 20
@@ -18,7 +19,7 @@ def ask_for_names(root):
             os.stat(f"{root}/nobody{numbers.getrandbits(60)}")
         except FileNotFoundError:
             return
-        raise AssertionError("a name is found that does not exist")
+        raise Failure("probe of names: a name is found that does not exist")
     return call
 
 
@@ -33,7 +34,7 @@ def read_open_file(root):
     def call():
         at = numbers.randrange(DATA_SIZE)
         if os.pread(fd, 4096, at) != content[at:at + 4096]:
-            raise AssertionError(f"other data at {at}")
+            raise Failure(f"probe of reads: other data at {at}")
     return call
 
 
@@ -49,7 +50,7 @@ def run(kind, root, pulse, number):
         try:
             call()
         except OSError as error:
-            raise AssertionError(f"probe of {kind}: {errno.errorcode.get(error.errno)}") from error
+            raise Failure(f"probe of {kind}: {name_of(error.errno)}") from error
         end = time.monotonic()
         pulse.beat(number, int(start * 1e6))
         if end - start > SLOW:

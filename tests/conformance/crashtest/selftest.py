@@ -49,6 +49,7 @@ class Mistake:
 def noticed(options, mistake):
     """What was noticed first, if anything."""
     options.mistake, options.clients, options.seconds = mistake, 2, SECONDS
+    options.many = 50
     site = Native(options.base)
     try:
         with contextlib.redirect_stdout(io.StringIO()):

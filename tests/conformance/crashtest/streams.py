@@ -150,4 +150,5 @@ def let_go(c):
         finish(c, stream)
 
 
-WORK = {open_stream: 2, read_stream: 10, go_back: 1, sync_directory: 1, work_in_open_directory: 2, stir: 8}
+WORK = {open_stream: 2, read_stream: 10, go_back: 1, sync_directory: 1, work_in_open_directory: 2,
+        stir: 8}
