@@ -308,7 +308,7 @@ std::uint64_t ChangeJournal::turn(ChangeStore::EpochKind kind) {
   unseen_.look_at_mapped(true);
   drain();
   store_->begin(kind == ChangeStore::EpochKind::checkpoint);
-  census_.refresh();
+  census_.refresh(options_.file.empty() ? 0 : epoch);  // in memory nothing is kept for later
   store_->add_epoch(epoch, kind);
   store_->thin_out(kMostReports);
   store_->commit();
@@ -487,7 +487,7 @@ void ChangeJournal::stop() noexcept {
   try {
     drain();
     store_->begin();
-    census_.refresh();
+    census_.refresh(0);
     // A comparison that was not finished cannot be made up for.
     if (census_.is_finding()) {
       note_gap(log_->epoch(), "the mount ended before the source had been looked through");
