@@ -302,12 +302,12 @@ TEST_P(ChangesTest, AFileWithoutANameIsToldWhenItGetsOne) {
   EXPECT_THAT(since(token), UnorderedElementsAre(Pair("named", "created")));
 }
 
+// The recipe of README.md.
 TEST_P(ChangesTest, TheListsAreReadyForRsync) {
-  make_dir(source("d"));
-  make_dir(source("gone"));
-  write_file(source("gone/file"), "1");
-  write_file(source("d/a"), "1");
-  write_file(source("still"), "1");
+  for (const char* name : {"d", "gone", "becomes_file"}) make_dir(source(name));
+  for (const char* name : {"gone/file", "becomes_file/x", "d/a", "still", "time", "becomes_dir"}) {
+    write_file(source(name), "1");
+  }
   const std::string backup = mount().tree().make_dir("backup");
   ASSERT_EQ(run_program({"rsync", "-a", source("") + "/", backup + "/"}).exit_code, 0);
   const std::string token = checkpoint();
@@ -316,15 +316,29 @@ TEST_P(ChangesTest, TheListsAreReadyForRsync) {
   write_file(mnt("bytes\xFF"), "1");
   std::filesystem::remove_all(mnt("gone"));
   std::filesystem::rename(mnt("d"), mnt("e"));
+  std::filesystem::remove_all(mnt("becomes_file"));
+  write_file(mnt("becomes_file"), "1");
+  ASSERT_EQ(unlink(mnt("becomes_dir").c_str()), 0);
+  make_dir(mnt("becomes_dir"));
+  write_file(mnt("becomes_dir/x"), "1");
+  // With the size and time that it had.
+  struct stat before {};
+  ASSERT_EQ(stat(mnt("time").c_str(), &before), 0);
+  write_file(mnt("time"), "2");
+  const timespec times[2] = {before.st_atim, before.st_mtim};
+  ASSERT_EQ(utimensat(AT_FDCWD, mnt("time").c_str(), times, 0), 0);
   const std::string script =
-      "set -e\n"
-      "$PFS dirty $MNT --since $TOKEN -0 | rsync -a --from0 --files-from=- $MNT/ $BACKUP/\n"
-      "cd $BACKUP; $PFS dirty $MNT --since $TOKEN -0 --deleted | xargs -0 -r rm -rf --\n"
+      "cd $HERE &&\n"
+      "$PFS dirty $MNT --since $TOKEN -0 --deleted >gone &&\n"
+      "$PFS dirty $MNT --since $TOKEN -0 >changed &&\n"
+      "(cd $BACKUP && xargs -0 -r rm -rf --) <gone &&\n"
+      "rsync -aAXI --from0 --files-from=changed $MNT/ $BACKUP/ &&\n"
       "diff -r $MNT $BACKUP\n";
   auto environment = mount().environment();
-  environment.insert(environment.end(),
-                     {"PFS=" + program_path(), "MNT=" + mnt(""), "TOKEN=" + token,
-                      "BACKUP=" + backup, "PATH=" + std::string(getenv("PATH"))});
+  environment.insert(
+      environment.end(),
+      {"PFS=" + program_path(), "MNT=" + mnt(""), "TOKEN=" + token, "BACKUP=" + backup,
+       "HERE=" + mount().tree().path(), "PATH=" + std::string(getenv("PATH"))});
   const ProgramResult result = run_program({"sh", "-c", script}, environment);
   EXPECT_EQ(result.exit_code, 0) << result.out << result.err;
 }
