@@ -61,9 +61,9 @@ class PASSTHROUGHFS_EXPORT Filesystem {
   void trace_requests(bool traced) noexcept;
 
   // Calls `observer` for each net change that is made through the mount, as `passthroughfs watch`
-  // tells them, from mount() until run() returns: in order of time between reports, by path within
-  // one, on a thread of its own that is used for nothing else. Give it before mount(); without a
-  // record of changes (journal=off) it is never called.
+  // tells them, the first and the last among them, from mount() until run() returns: in order of
+  // time between reports, by path within one, on a thread of its own that is used for nothing else.
+  // Give it before mount(); without a record of changes (journal=off) it is never called.
   //
   // An observer cannot harm the mount. While one call lasts nothing waits for it; what happens
   // meanwhile is merged to its net difference and told afterwards. What it throws is logged, once,

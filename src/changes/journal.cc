@@ -352,7 +352,7 @@ std::uint64_t ChangeJournal::begin_epoch(ChangeStore::EpochKind kind) {
   unseen_.look_at_mapped(true);
   drain();
   store_->begin(kind == ChangeStore::EpochKind::checkpoint);
-  census_.refresh();
+  census_.refresh(options_.file.empty() ? 0 : epoch);  // in memory nothing is kept for later
   store_->add_epoch(epoch, kind);
   store_->thin_out(kMostReports);
   store_->commit();
@@ -400,11 +400,8 @@ Outcome<std::uint64_t> ChangeJournal::epoch_of(std::string_view token) {
 // ---- questions ----------------------------------------------------------------------------------
 
 template <typename T, typename Work>
-Outcome<T> ChangeJournal::ask(Work&& work) {
-  MutexLock lock(mutex_);
+Outcome<T> ChangeJournal::answer(Work&& work) {
   try {
-    wait_until_compared();
-    if (stopping_ || interrupted_) return Error{ESHUTDOWN, "the mount is ending"};
     drain();
     auto answer = work();
     answered_ = drained_;
@@ -418,37 +415,67 @@ Outcome<T> ChangeJournal::ask(Work&& work) {
   }
 }
 
+template <typename T, typename Work>
+Outcome<T> ChangeJournal::ask(Work&& work) {
+  MutexLock lock(mutex_);
+  wait_until_compared();
+  if (stopping_ || interrupted_) return Error{ESHUTDOWN, "the mount is ending"};
+  return answer<T>(work);
+}
+
 Outcome<std::string> ChangeJournal::checkpoint() {
   return ask<std::string>([this]() PFS_NO_THREAD_SAFETY_ANALYSIS -> Outcome<std::string> {
     return token(turn(ChangeStore::EpochKind::checkpoint));
   });
 }
 
+Outcome<std::uint64_t> ChangeJournal::beginning(std::optional<std::string_view> token) {
+  if (token) return epoch_of(*token);
+  if (store_->boundary(mount_epoch_) != mount_epoch_) {
+    return Error{ENOENT, "what this mount began with has been forgotten; give a token"};
+  }
+  return mount_epoch_;
+}
+
+void ChangeJournal::compare(ChangeReport& report, std::uint64_t from, bool renames) {
+  store_->begin();
+  report.changes = net_difference(*store_, places_, source_, from, renames);
+  store_->commit();
+  std::uint64_t gap = 0;
+  if (parse(store_->meta("gap"), gap, 10) && from <= gap) {
+    report.complete = false;
+    report.reason = store_->meta("gap_reason");
+  }
+  if (!trouble_.empty()) {
+    report.complete = false;
+    report.reason = trouble_;
+  }
+}
+
 Outcome<ChangeReport> ChangeJournal::since(std::optional<std::string_view> since, bool renames) {
   return ask<ChangeReport>([&]() PFS_NO_THREAD_SAFETY_ANALYSIS -> Outcome<ChangeReport> {
-    std::uint64_t from = mount_epoch_;
-    if (since) {
-      const auto asked = epoch_of(*since);
-      if (!asked) return asked.error();
-      from = *asked;
-    } else if (store_->boundary(from) != from) {
-      return Error{ENOENT, "what this mount began with has been forgotten; give a token"};
-    }
+    const auto from = beginning(since);
+    if (!from) return from.error();
     ChangeReport report;
-    report.since = since ? std::string(*since) : token(from);
+    report.since = since ? std::string(*since) : token(*from);
     report.token = token(turn(ChangeStore::EpochKind::report));
-    store_->begin();
-    report.changes = net_difference(*store_, places_, source_, from, renames);
-    store_->commit();
-    std::uint64_t gap = 0;
-    if (parse(store_->meta("gap"), gap, 10) && from <= gap) {
-      report.complete = false;
-      report.reason = store_->meta("gap_reason");
-    }
-    if (!trouble_.empty()) {
-      report.complete = false;
-      report.reason = trouble_;
-    }
+    compare(report, *from, renames);
+    return report;
+  });
+}
+
+Outcome<ChangeReport> ChangeJournal::until_end(std::optional<std::string_view> since) {
+  MutexLock lock(mutex_);
+  while (stop_ && !stopping_) changed_.wait(mutex_);
+  if (!stopping_ || census_.is_finding()) return Error{ESHUTDOWN, "the mount is ending"};
+  return answer<ChangeReport>([&]() PFS_NO_THREAD_SAFETY_ANALYSIS -> Outcome<ChangeReport> {
+    const auto from = beginning(since);
+    if (!from) return from.error();
+    // The journal has been closed, so no epoch begins: the next mount's does.
+    ChangeReport report;
+    report.token = token(log_->epoch());
+    report.since = since ? std::string(*since) : token(*from);
+    compare(report, *from, true);
     return report;
   });
 }
@@ -530,7 +557,7 @@ void ChangeJournal::stop() noexcept {
   try {
     drain();
     store_->begin();
-    census_.refresh();
+    census_.refresh(0);
     // A comparison that was not finished cannot be made up for.
     if (census_.is_finding()) {
       note_gap(log_->epoch(), "the mount ended before the source had been looked through");
@@ -546,6 +573,7 @@ void ChangeJournal::stop() noexcept {
     store_->abandon();
     log_error("the journal could not be closed: {}", error.what());
   }
+  changed_.notify_all();
   unseen_.look_at_mapped(false);
 }
 

@@ -72,6 +72,7 @@ class ChangeJournal final : public ChangeQueries {
 
   Outcome<std::string> checkpoint() override;
   Outcome<ChangeReport> since(std::optional<std::string_view> token, bool renames) override;
+  Outcome<ChangeReport> until_end(std::optional<std::string_view> token) override;
   Outcome<void> forget_before(std::string_view token) override;
   bool wait_for_change(std::string_view token,
                        std::chrono::steady_clock::time_point deadline) override;
@@ -95,6 +96,12 @@ class ChangeJournal final : public ChangeQueries {
   void note_gap(std::uint64_t epoch, const std::string& reason) PFS_REQUIRES(mutex_);
   Outcome<std::uint64_t> epoch_of(std::string_view token) PFS_REQUIRES(mutex_);
   [[nodiscard]] std::string token(std::uint64_t epoch) const;
+  // Where the answer to a question begins. Errors as ChangeQueries::since.
+  Outcome<std::uint64_t> beginning(std::optional<std::string_view> token) PFS_REQUIRES(mutex_);
+  // What has changed since that epoch's beginning; `report` has the rest.
+  void compare(ChangeReport& report, std::uint64_t from, bool renames) PFS_REQUIRES(mutex_);
+  template <typename T, typename Work>
+  Outcome<T> answer(Work&& work) PFS_REQUIRES(mutex_);
   template <typename T, typename Work>
   Outcome<T> ask(Work&& work) PFS_EXCLUDES(mutex_);
 
