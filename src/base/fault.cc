@@ -2,12 +2,14 @@
 #include "base/fault.h"
 
 #ifdef PFS_FAULT_POINTS
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include <array>
 #include <atomic>
 #include <csignal>
 #include <cstdlib>
+#include <new>
 #include <string_view>
 
 namespace passthroughfs {
@@ -38,18 +40,31 @@ struct Chosen {
 };
 
 const Chosen g_chosen;
-std::atomic<long> g_left{g_chosen.left};
-bool g_over = false;
+
+// How often the place may be passed yet, for all processes that follow one another.
+std::atomic<long>& left() noexcept {
+  static auto* const kLeft = [] {
+    void* const at = ::mmap(nullptr, sizeof(std::atomic<long>), PROT_READ | PROT_WRITE,
+                            MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (at == MAP_FAILED) ::abort();
+    return new (at) std::atomic<long>(g_chosen.left);
+  }();
+  return *kLeft;
+}
+// Before there is more than one.
+const std::atomic<long>& g_left = left();
 
 }  // namespace
 
 void fault_point(Fault here) noexcept {
-  if (here != g_chosen.fault || g_over || g_left.fetch_sub(1) != 1) return;
+  if (here != g_chosen.fault || left().fetch_sub(1) != 1) return;
   (void)::kill(::getpid(), SIGKILL);
   for (;;) (void)::pause();
 }
 
-void end_first_faults() noexcept { g_over = !g_chosen.always; }
+void renew_faults() noexcept {
+  if (g_chosen.always) left().store(g_chosen.left);
+}
 
 }  // namespace passthroughfs
 #endif

@@ -23,11 +23,11 @@ enum class Fault : std::uint8_t {
 
 #ifdef PFS_FAULT_POINTS
 void fault_point(Fault here) noexcept;
-// A process that takes over: faults that are not for each process do not come again.
-void end_first_faults() noexcept;
+// A process takes over: what is for each process may come again.
+void renew_faults() noexcept;
 #else
 inline void fault_point(Fault) noexcept {}
-inline void end_first_faults() noexcept {}
+inline void renew_faults() noexcept {}
 #endif
 
 }  // namespace passthroughfs

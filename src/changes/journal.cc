@@ -66,22 +66,22 @@ Outcome<std::unique_ptr<ChangeJournal>> ChangeJournal::open(const Options& optio
                                                             const Subject& subject) {
   // The database first, whose lock lasts as long as it is open: the log of another journal's
   // mount is never touched.
-  auto store = ChangeStore::open(options.file);
+  const std::string& file = options.file.empty() ? options.memory_file : options.file;
+  auto store = ChangeStore::open(file);
   if (!store) return store.error();
   const auto failed = [&](Errno error) {
     if (error == EBUSY) {
-      return Error{EBUSY, fmt::format("journal '{}' is in use by another mount", options.file)};
+      return Error{EBUSY, fmt::format("journal '{}' is in use by another mount", file)};
     }
     if (error == EINVAL) {
       return Error{EINVAL, fmt::format("'{}-log' is not a change log of passthroughfs; it was left "
                                        "untouched",
-                                       options.file)};
+                                       file)};
     }
-    return Error{error.value(),
-                 fmt::format("journal '{}-log': {}", options.file, error.to_string())};
+    return Error{error.value(), fmt::format("journal '{}-log': {}", file, error.to_string())};
   };
-  auto opened = options.file.empty() ? ChangeLog::in_memory()
-                                     : ChangeLog::open(options.file + "-log", (*store)->identity());
+  auto opened =
+      file.empty() ? ChangeLog::in_memory() : ChangeLog::open(file + "-log", (*store)->identity());
   if (!opened) return failed(opened.error());
   auto tracker = ChangeTracker::create(**opened, subject.inodes, subject.inode_capacity,
                                        probe_source(subject.source));

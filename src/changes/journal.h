@@ -27,7 +27,10 @@ namespace passthroughfs {
 class ChangeJournal final : public ChangeQueries {
  public:
   struct Options {
-    std::string file;    // the database; "": in memory
+    std::string file;  // the database; "": in memory
+    // With file "": where that memory is, if it is to outlive this process: a file on a tmpfs,
+    // whose owner removes it (and the log beside it). "": it need not.
+    std::string memory_file;
     std::string source;  // as the user knows it; a journal belongs to one source
     // For a process that takes a mount over from one that has died: mount_epoch() there; 0: nobody
     // has died. And what may be mapped for writing, held in the inode table for the journal.

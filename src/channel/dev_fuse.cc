@@ -4,6 +4,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -34,6 +35,9 @@ static_assert(kWritePrefix % 16 == 0);
 // SETXATTR carries up to 64 KiB whatever max_write is; the kernel answers it E2BIG by itself when
 // the reader's buffer is too small.
 constexpr std::size_t kSmallestData = std::size_t{80} * 1024;
+
+// Bytes, see open_queue().
+constexpr std::size_t kPresentRoom = std::size_t{160} * 1024;
 
 // Of 1 ms each. All but the first one or two are for a thread that a debugger has stopped, say.
 constexpr int kWakeAttempts = 10'000;
@@ -262,9 +266,16 @@ Result<void> DevFuseQueue::send(std::uint64_t unique, int error, std::span<const
 // ---- the channel
 // ---------------------------------------------------------------------------------
 
-Result<std::unique_ptr<Queue>> DevFuseChannel::open_queue(int /*cpu*/, MutableByteSpan room) {
+Result<std::unique_ptr<Queue>> DevFuseChannel::open_queue(int cpu, MutableByteSpan room) {
   const std::size_t room_size = request_room(max_write_);
   if (!room.empty() && room.size() < room_size) return Err(EINVAL);
+  // While a process is being killed the kernel cannot bring in a page that it lacks, and then ends
+  // the request that it was about to copy there with EIO. So they are brought in beforehand: all
+  // for the threads that always read, for others what all but the longest writes need.
+  if (!room.empty()) {
+    const std::size_t wanted = cpu >= 0 ? room_size : std::min(room_size, kPresentRoom);
+    (void)::madvise(room.data(), wanted, MADV_POPULATE_WRITE);
+  }
   const std::size_t reply = align_up(max_write_, page_size()) + page_size();
   Pages pages = TRY(Pages::map((room.empty() ? room_size : 0) + reply));
   return std::unique_ptr<Queue>(

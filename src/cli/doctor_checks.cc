@@ -133,10 +133,12 @@ std::vector<Check> kernel_offer() {
   checks.push_back(std::move(io));
 
   const bool resend = (offer->flags & wire::init_flag::has_resend) != 0;
-  checks.push_back({.name = "resend after a crash",
-                    .ok = resend,
-                    .value = resend ? "offered" : "not offered",
-                    .hint = resend ? "" : "needs Linux 6.9"});
+  checks.push_back(
+      {.name = "resend after a crash",
+       .ok = resend,
+       .value = resend ? "offered: recover=on survives a crash of the server, over /dev/fuse"
+                       : "not offered",
+       .hint = resend ? "" : "needs Linux 6.9; recover=on serves as recover=off does"});
   return checks;
 }
 
@@ -146,7 +148,7 @@ Check io_uring() {
   const std::string obstacle = uring_obstacle();
   Check check{.name = "FUSE over io_uring"};
   if (obstacle.empty()) {
-    check.value = "possible; transport=auto uses it";
+    check.value = "possible; used with recover=off or transport=uring, which a crash ends";
     return check;
   }
   check.ok = false;

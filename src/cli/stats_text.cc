@@ -29,6 +29,14 @@ std::string stats_header(const MountInfo& info, const Statistics& stats) {
                  stats.inodes, stats.inode_descriptors, stats.descriptor_budget,
                  stats.descriptor_limit, stats.evictions, stats.restores, stats.handles,
                  stats.lock_waiters, format_bytes(static_cast<double>(stats.table_bytes)));
+  if (stats.recover) {
+    fmt::format_to(
+        out, "recover on: guardian {}, server {}, {} so far{}\n", stats.guardian_pid,
+        stats.server_pid, stats.server_starts,
+        stats.last_pause_ns == 0
+            ? ""
+            : ", last pause " + format_duration(static_cast<double>(stats.last_pause_ns)));
+  }
   for (const std::string& note : stats.notes) {
     fmt::format_to(out, "note: {}\n", escape_for_terminal(note));
   }

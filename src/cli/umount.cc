@@ -30,9 +30,14 @@ constexpr std::chrono::seconds kPatience{30};
 class Daemon {
  public:
   explicit Daemon(Client client) : client_(std::move(client)) {
-    if (client_.daemon_pid() > 0) {
+    int pid = client_.daemon_pid();
+    if (const auto stats = client_.stats();
+        stats && stats->recover && pid > 0 && static_cast<int>(stats->server_pid) == pid) {
+      pid = static_cast<int>(stats->guardian_pid);  // the last of its processes to end
+    }
+    if (pid > 0) {
       // Held before the unmount, so that the number cannot come to mean another process.
-      process_ = UniqueFd(static_cast<int>(syscall(SYS_pidfd_open, client_.daemon_pid(), 0)));
+      process_ = UniqueFd(static_cast<int>(syscall(SYS_pidfd_open, pid, 0)));
     }
   }
 

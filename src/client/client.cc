@@ -8,7 +8,11 @@
 
 #include <array>
 #include <cerrno>
+#include <chrono>
 #include <cstring>
+#include <optional>
+#include <thread>
+#include <unordered_set>
 
 #include "base/fd.h"
 #include "proto/changes.h"
@@ -85,6 +89,20 @@ Outcome<Peer> find_daemon(const MountPoint& mount, std::chrono::milliseconds tim
   }
   return Error{ENOTTY,
                fmt::format("{} is not a passthroughfs mount, but {}", mount.path, mount.fs_type)};
+}
+
+// The same while a server that has died is replaced, which takes a moment.
+Outcome<Peer> find_daemon_soon(const MountPoint& mount, std::chrono::milliseconds timeout) {
+  constexpr std::chrono::milliseconds kMoment{500};
+  constexpr std::chrono::milliseconds kPause{5};
+  const auto deadline = std::chrono::steady_clock::now() + kMoment;
+  for (;;) {
+    auto peer = find_daemon(mount, timeout);
+    if (peer || peer.error().code != ECONNREFUSED || std::chrono::steady_clock::now() > deadline) {
+      return peer;
+    }
+    std::this_thread::sleep_for(kPause);
+  }
 }
 
 // Lines to and from a daemon.
@@ -178,13 +196,25 @@ class Client::Impl {
     Json result;
   };
   Outcome<Long> begin(const std::string& command, Json arguments) {
-    auto peer = find_daemon(mount_, timeout_);
+    auto peer = find_daemon_soon(mount_, timeout_);
     if (!peer) return peer.error();
     Conversation conversation(std::move(peer).value());
     conversation.wait_for_ever();
     auto result = conversation.ask(command, std::move(arguments));
     if (!result) return result.error();
     return Long{std::move(conversation), std::move(result).value()};
+  }
+
+  // Whether the mount is there still, and is served again.
+  bool find_again() const {
+    constexpr std::chrono::seconds kPatience{10};
+    const auto deadline = std::chrono::steady_clock::now() + kPatience;
+    while (std::chrono::steady_clock::now() < deadline) {
+      const auto mount = find_mount_point(mount_.path);
+      if (!mount || !mount->is_root || mount->device != mount_.device) return false;
+      if (find_daemon_soon(mount_, timeout_)) return true;
+    }
+    return false;
   }
 
  private:
@@ -202,7 +232,7 @@ Outcome<Client> Client::connect(const std::string& mountpoint, std::chrono::mill
   auto mount = find_mount_point(mountpoint);
   if (!mount) return mount.error();
   if (!mount->is_root) return Error{EINVAL, fmt::format("{} is not a mount point", mount->path)};
-  auto peer = find_daemon(*mount, timeout);
+  auto peer = find_daemon_soon(*mount, timeout);
   if (!peer) return peer.error();
   return Client(std::make_unique<Impl>(std::move(mount).value(), timeout, std::move(peer).value()));
 }
@@ -284,16 +314,67 @@ Outcome<ChangeReport> Client::changes(const std::optional<std::string>& since, b
   return report;
 }
 
+namespace {
+
+// How far a watcher has come, so that after a crash of the server it hears the rest and nothing
+// twice. Only the last line about a moment has that moment's token; what was told before it would
+// be told again.
+class Progress {
+ public:
+  // False: the line was told before the server died.
+  bool note(const std::string& line) {
+    Json json = Json::parse(line, nullptr, false);
+    if (!json.is_object()) return true;
+    const auto token = json.find("token");
+    if (token == json.end() || !token->is_string()) return true;
+    const std::string moment = token->get<std::string>();
+    json.erase(token);
+    // A report may have a line for each file that there is, so it is known by its hash.
+    const std::size_t hash = std::hash<std::string>()(json.dump());
+    const bool is_new = told_.insert(hash).second || !resumed_;
+    if (moment != token_) {
+      token_ = moment;
+      told_.clear();
+      resumed_ = false;
+    }
+    return is_new;
+  }
+  void resume() noexcept { resumed_ = true; }
+  [[nodiscard]] const std::string& token() const noexcept { return token_; }
+
+ private:
+  std::string token_;
+  std::unordered_set<std::size_t> told_;  // since token_
+  bool resumed_ = false;                  // since token_
+};
+
+}  // namespace
+
 Outcome<void> Client::watch(const std::optional<std::string>& since,
                             const std::function<bool(const std::string& line)>& visit) {
+  const auto statistics = stats();
+  const bool recovers = statistics && statistics->recover;
   auto answer = impl_->begin("watch", since_argument(since));
   if (!answer) return answer.error();
-  bool wanted = visit(answer->result.dump());
+  std::optional<Conversation> conversation(std::move(answer->conversation));
+  Progress progress;
+  const std::string first = answer->result.dump();
+  (void)progress.note(first);
+  bool wanted = visit(first);
   while (wanted) {
-    auto line = answer->conversation.hear();
+    auto line = conversation->hear();
+    if (!line && line.error().code == EPIPE && recovers) {
+      // The server has died, and there will be another; or it has ended with the mount.
+      if (!impl_->find_again()) return line.error();
+      auto again = impl_->begin("watch", since_argument(progress.token()));
+      if (!again) return again.error();
+      conversation.emplace(std::move(again->conversation));
+      progress.resume();
+      continue;
+    }
     if (!line) return line.error();
     if (std::string_view(*line).starts_with("{\"error\"")) return decode_reply(*line).error();
-    wanted = visit(*line);
+    if (!recovers || progress.note(*line)) wanted = visit(*line);
   }
   return {};
 }

@@ -119,7 +119,6 @@ Statistics SessionTarget::stats() const {
   stats.source_known = view.source_known;
   stats.locks = view.locks;
   stats.notes = view.notes;
-  stats.recover = view.recover;
   stats.server_pid = static_cast<std::uint32_t>(getpid());
   if (processes_.add_to_stats) processes_.add_to_stats(stats);
   return stats;

@@ -153,6 +153,7 @@ class Filesystem::Impl {
   std::unique_ptr<Observation> observation_;
   dev_t device_ = 0;
   std::unique_ptr<Guardian> guardian_;  // with recover=on
+  std::string unrecoverable_;           // why there is none though it was wanted
   bool is_server_ = false;              // of the guardian's; constant once there are threads
 };
 
@@ -160,7 +161,9 @@ Outcome<void> Filesystem::Impl::mount() {
   if (phase() != Phase::configuring) return Error{EBUSY, "mounted before"};
   if (auto checked = preflight(config_); !checked) return checked;
   if (auto checked = check_rights(config_); !checked) return checked;
-  if (config_.recover.value_or(false) && !dedicated_) {
+  // Rings cannot be recovered, so who asks for them and not for recovery has them.
+  if (!config_.recover) config_.recover = dedicated_ && config_.transport != TransportMode::uring;
+  if (*config_.recover && !dedicated_) {
     return Error{EINVAL, "recover=on needs a process that does nothing else"};
   }
 
@@ -187,7 +190,11 @@ Outcome<void> Filesystem::Impl::mount() {
     if (auto connected = session_->connect(std::move(device).value(), message); !connected) {
       return Error{connected.error().value(), message};
     }
-    return config_.recover.value_or(false) ? start_guarded() : start_here();
+    if (!*config_.recover) return start_here();
+    if (session_->can_be_recovered()) return start_guarded();
+    unrecoverable_ = "recover=on needs a kernel that sends requests again (Linux 6.9)";
+    log_warning("{}", unrecoverable_);
+    return start_here();
   }();
   if (!started) {
     (void)detach(true);  // the reason of the failure is what the user needs to see
@@ -207,6 +214,7 @@ Outcome<void> Filesystem::Impl::begin_serving(const Session::Takeover& takeover)
   if (auto serving = session_->serve(takeover, message); !serving) {
     return Error{serving.error().value(), message};
   }
+  if (guardian_) guardian_->serving();
   {
     MutexLock lock(mutex_);
     phase_ = Phase::serving;
@@ -246,9 +254,9 @@ int Filesystem::Impl::serve_guarded(bool again) {
         [this] {
           auto stopped = stop();
           if (stopped) return;
-          // Detached and in use, and only the end of the process will cut the connection.
-          if (stopped.error().code == EBUSY) guardian_->failed(stopped.error());
           log_error("{}", stopped.error().message);
+          // Detached and in use, and only the end of both processes will cut the connection.
+          if (stopped.error().code == EBUSY) guardian_->ended(0);
         },
         log_can_reopen() ? std::function<void()>(log_reopen) : std::function<void()>());
     if (auto served = run(); !served) {
@@ -263,6 +271,10 @@ int Filesystem::Impl::serve_guarded(bool again) {
 Outcome<void> Filesystem::Impl::watch() {
   const Outcome<int> ended = guardian_->watch();
   end();
+  // Reachable until the process ends.
+  [[maybe_unused]] static Session* left_behind = nullptr;
+  session_->leave();
+  left_behind = session_.release();
   if (is_mounted()) {
     if (auto gone = detach(true); !gone) {
       log_warning("cannot unmount {}: {}", config_.mountpoint, gone.error().to_string());
@@ -284,6 +296,7 @@ void Filesystem::Impl::start_control() {
       info.pid = static_cast<std::uint32_t>(guardian_->guardian_pid());
     };
     processes.add_to_stats = [this](Statistics& stats) {
+      stats.recover = true;
       stats.guardian_pid = static_cast<std::uint32_t>(guardian_->guardian_pid());
       stats.server_starts = guardian_->starts();
       stats.last_pause_ns = guardian_->last_pause();
@@ -291,6 +304,9 @@ void Filesystem::Impl::start_control() {
         stats.notes.emplace_back("the guardian is gone: the mount would not survive a crash now");
       }
     };
+  }
+  if (!unrecoverable_.empty()) {
+    processes.add_to_stats = [this](Statistics& stats) { stats.notes.push_back(unrecoverable_); };
   }
   target_ = std::make_unique<SessionTarget>(
       *session_, [this] { return stop(); }, std::move(processes));

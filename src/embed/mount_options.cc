@@ -112,7 +112,7 @@ constexpr auto kOptions = std::to_array<MountOption>({
        c.journal_file = c.journal == JournalMode::file ? std::string(v) : std::string();
        return {};
      }},
-    {"recover", ValueKind::choice, "off|on", "survive a crash of the serving process",
+    {"recover", ValueKind::choice, "on|off", "survive a crash of the serving process",
      [](Config& c, Value v) -> Outcome<void> {
        c.recover = v == "on";
        return {};

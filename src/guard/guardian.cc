@@ -27,12 +27,12 @@ namespace {
 
 constexpr std::uint64_t kSecond = 1'000'000'000;
 // A server that has served no longer than this has died young.
-constexpr std::uint64_t kYoung = kSecond / 20;
+constexpr std::uint64_t kYoung = kSecond / 50;
 // The first few are replaced at once, which a request that ends each of them may need (see
 // Recovery::kMostDeaths); then the pause doubles.
 constexpr unsigned kAtOnce = 8;
 constexpr std::uint64_t kFirstPause = kSecond / 100;
-constexpr std::uint64_t kLongestPause = 5 * kSecond;
+constexpr std::uint64_t kLongestPause = kSecond;
 // So many in a row that did not even come to serve, and it is given up.
 constexpr unsigned kMostStillborn = 20;
 
@@ -97,6 +97,7 @@ void be_spared_by_oom(const char* score) noexcept {
 
 struct Guardian::Page {
   std::atomic<State> state;
+  std::atomic<bool> has_served;  // this server
   std::atomic<int> exit_code;
   std::atomic<int> error;
   std::array<char, 2000> message;
@@ -161,8 +162,9 @@ Outcome<int> Guardian::watch() {
       if (state == State::failed) return failure();
       page().died.store(now_ns());
       const std::uint64_t ready = page().ready.load();
-      young = state == State::starting || now_ns() - ready < kYoung ? young + 1 : 0;
-      stillborn = state == State::starting ? stillborn + 1 : 0;
+      const bool has_served = page().has_served.load();
+      young = !has_served || now_ns() - ready < kYoung ? young + 1 : 0;
+      stillborn = has_served ? 0 : stillborn + 1;
       log_error("the server (pid {}) {}; starting another", server_, end_of(status_));
       server_ = 0;
       if (stillborn >= kMostStillborn) {
@@ -186,6 +188,7 @@ Outcome<int> Guardian::watch() {
 // Errors are left in errno.
 Result<void> Guardian::start_server() noexcept {
   const bool again = page().starts.fetch_add(1) != 0;
+  page().has_served.store(false);
   page().state.store(State::starting);
   const pid_t child = clone_with_descriptors();
   if (child < 0) return Errno::last();
@@ -238,16 +241,24 @@ void Guardian::be_server(bool again) noexcept {
   } catch (const std::exception& error) {
     failed(Error{EAGAIN, std::string("cannot start a thread: ") + error.what()});
   }
+  ended(code);
+}
+
+void Guardian::ended(int code) noexcept {
   page().exit_code.store(code);
   page().state.store(State::ended);
   ::_exit(code);
 }
 
-void Guardian::ready() noexcept {
+void Guardian::serving() noexcept {
   if (const std::uint64_t died = page().died.exchange(0); died != 0) {
     page().last_pause.store(now_ns() - died);
   }
   page().ready.store(now_ns());
+  page().has_served.store(true);
+}
+
+void Guardian::ready() noexcept {
   page().state.store(State::serving);
   (void)::sigqueue(guardian_, SIGCHLD, sigval{});
 }

@@ -44,10 +44,14 @@ class Guardian {
   // still there.
   Outcome<int> watch();
 
-  // --- In the server.
+  // --- In the server. Requests are answered from now on.
+  void serving() noexcept;
+  // So is everything else.
   void ready() noexcept;
   // There is no use in another try. Does not return.
   [[noreturn]] void failed(const Error& error) noexcept;
+  // The mount has ended, as if Serve had returned the code. Does not return.
+  [[noreturn]] void ended(int code) noexcept;
   [[nodiscard]] std::span<const int> descriptors() const noexcept { return descriptors_; }
   [[nodiscard]] pid_t guardian_pid() const noexcept { return guardian_; }
   // How many servers there were, this one included.

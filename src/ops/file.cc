@@ -245,6 +245,7 @@ Result<CreateReply> create(OpContext& context, const wire::CreateRequest& reques
   change.creates(parent, request.name);
   auto file = [&]() -> Result<SourceFile> {
     if (was_created(context, parent, request)) {
+      born = true;
       // It is the caller's whatever its mode says, as it is for who creates it.
       return open_without_append(request.flags, [&](int flags) {
         return with_descriptors(context.state, [&] {

@@ -9,6 +9,8 @@
 #include <array>
 #include <cstdint>
 #include <cstdlib>
+#include <filesystem>
+#include <system_error>
 
 namespace passthroughfs {
 namespace {
@@ -64,6 +66,18 @@ Result<std::string> default_journal_file(const std::string& source) {
   }
   TRY(make_directories(directory));
   return directory + "/" + name_of(source);
+}
+
+Result<MemoryDirectory> MemoryDirectory::create() {
+  std::string path = "/dev/shm/passthroughfs-XXXXXX";
+  if (::mkdtemp(path.data()) == nullptr) return Errno::last();
+  return MemoryDirectory(std::move(path), ::getpid());
+}
+
+MemoryDirectory::~MemoryDirectory() {
+  if (path_.empty() || owner_ != ::getpid()) return;
+  std::error_code ignored;  // what is left is in memory, and goes with it
+  std::filesystem::remove_all(path_, ignored);
 }
 
 }  // namespace passthroughfs

@@ -27,7 +27,9 @@ constexpr std::uint64_t kWanted =
     handle_killpriv_v2 | setxattr_ext | create_supp_group |
     // Access control lists of the source are enforced by the kernel.
     posix_acl | abort_error | max_pages | init_ext | direct_io_allow_mmap | has_ioctl_dir |
-    has_expire_only;
+    has_expire_only |
+    // What was not answered is asked for again after a crash.
+    has_resend;
 
 constexpr std::uint32_t kPageSize = 4096;
 

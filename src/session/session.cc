@@ -95,6 +95,10 @@ class SessionImpl final : public Session {
   [[nodiscard]] StatsView stats() const override;
   [[nodiscard]] const MountConfig& config() const override { return state_.config; }
   [[nodiscard]] ChangeQueries* changes() const override { return state_.journal.get(); }
+  void leave() noexcept override { memory_.reset(); }
+  [[nodiscard]] bool can_be_recovered() const override {
+    return (settled_.flags & wire::init_flag::has_resend) != 0;
+  }
 
  private:
   Result<Negotiated> shake_hands(std::string& message, bool rings);
@@ -116,7 +120,8 @@ class SessionImpl final : public Session {
 
   // Destroyed from the bottom up: threads first, then the channel that they use, then the tables.
   mutable MountState state_;
-  std::optional<Region> continued_;  // with recover=on
+  std::optional<Region> continued_;        // with recover=on
+  std::optional<MemoryDirectory> memory_;  // likewise
   Recovery recovery_{state_};
   Negotiated settled_;
   std::unique_ptr<Channel> channel_;
@@ -178,6 +183,11 @@ Result<void> SessionImpl::prepare_recovery() {
   TRY(state_.locks.keep(kMostLockOwners));
   TRY(state_.source.keep());
   continued_.emplace(TRY(Region::create("passthroughfs-session", sizeof(Continued))));
+  if (state_.config.journal != JournalMode::off) {
+    // For journal=memory, and for a file that cannot be had.
+    auto directory = MemoryDirectory::create();
+    if (directory) memory_.emplace(std::move(*directory));
+  }
   return ok();
 }
 
@@ -210,6 +220,7 @@ Result<void> SessionImpl::open_journal(std::string& message) {
   }
   if (Continued* const before = continued()) options.mount_epoch = before->mount_epoch.load();
   options.mapped = recovery_.mapped();
+  if (memory_) options.memory_file = memory_->path() + "/journal";
   const ChangeJournal::Subject subject{state_.source, *state_.inodes, *state_.handles, kMostInodes};
   auto journal = ChangeJournal::open(options, subject);
   if (!journal && !named && !options.file.empty()) {
@@ -339,7 +350,7 @@ Result<void> SessionImpl::connect(UniqueFd device, std::string& message) {
 Result<void> SessionImpl::serve(const Takeover& takeover, std::string& message) {
   if (recovers()) TRY(state_.source.recover(message));
   if (takeover.again) {
-    end_first_faults();
+    renew_faults();
     if (auto taken = recovery_.take_tables(takeover.descriptors); !taken) {
       message = "what the last server has left is damaged: " + taken.error().to_string();
       return taken;
@@ -449,7 +460,6 @@ StatsView SessionImpl::stats() const {
   out.journal = !state_.journal ? "off" : state_.journal->file().empty() ? "memory" : "file";
   out.source_known = state_.journal && state_.journal->knows_source();
   out.locks = locks_stay_in_kernel(state_.config) ? "mount" : "source";
-  out.recover = recovers();
   if (state_.config.locks == LockMode::source && locks_stay_in_kernel(state_.config)) {
     out.notes.emplace_back("locks=source needs handles=table: locks are seen on this mount only");
   }

@@ -70,7 +70,6 @@ struct StatsView {
   std::string journal;             // "file", "memory", "off": where changes are recorded
   bool source_known = false;       // changes while nothing is mounted will be told
   std::vector<std::string> notes;  // degraded modes, one line each
-  bool recover = false;            // a crash of this process does not end the mount
 };
 
 // Serves one mount from the INIT handshake to the unmount. Thread-safe after start().
@@ -84,6 +83,15 @@ class Session {
   // Takes the mounted /dev/fuse descriptor and answers INIT. Starts no thread.
   virtual Result<void> connect(UniqueFd device, std::string& message) = 0;
 
+  // In a process whose child has served with what this one has made: gives back what is not memory
+  // or a descriptor. The tables must not be destroyed after that, they have pointers of the
+  // child's.
+  virtual void leave() noexcept = 0;
+
+  // After connect(), with recover=on: whether the kernel sends unanswered requests again. If not,
+  // nobody is to take over from this process.
+  [[nodiscard]] virtual bool can_be_recovered() const = 0;
+
   // How a process comes to serve. Without recover=on only the first is possible.
   struct Takeover {
     bool again = false;                // another process has served before, and has died
@@ -92,6 +100,11 @@ class Session {
   // Starts the workers and returns when the mount serves requests. EUCLEAN: what the other process
   // has left is damaged.
   virtual Result<void> serve(const Takeover& takeover, std::string& message) = 0;
+  // Both, in one process.
+  Result<void> start(UniqueFd device, std::string& message) {
+    TRY(connect(std::move(device), message));
+    return serve({}, message);
+  }
 
   // Waits until the mount is gone (unmounted by anyone, or connection aborted), ends and joins
   // every thread and closes everything. The result is an error only for an end that was not

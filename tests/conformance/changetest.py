@@ -17,6 +17,7 @@ import mmap
 import os
 import random
 import shutil
+import select
 import signal
 import socket
 import stat
@@ -227,16 +228,36 @@ class Mount:
             raise SystemExit("the daemon failed: " + self.said())
         self.daemon = None
 
+    def children(self):
+        pid = self.daemon.pid
+        try:
+            with open(f"/proc/{pid}/task/{pid}/children") as file:
+                return [int(child) for child in file.read().split()]
+        except OSError:
+            return []
+
     def kill(self):
+        """All of its processes, the one that would start others first."""
+        children = [os.pidfd_open(child) for child in self.children()]
         self.daemon.kill()
         self.daemon.wait()
+        for child in children:
+            signal.pidfd_send_signal(child, signal.SIGKILL)
+            select.select([child], [], [])
+            os.close(child)
         self.daemon = None
         subprocess.run(["umount", "-l", self.mnt], check=True)
 
+    def kill_server(self):
+        """It is replaced, and the mount goes on."""
+        before = json.loads(self.ask("stats", self.mnt, "--json"))
+        os.kill(before["server_pid"], signal.SIGKILL)
+        while json.loads(self.ask("stats", self.mnt, "--json"))["server_pid"] == before["server_pid"]:
+            time.sleep(0.01)
+
     def clean_up(self):
         if self.daemon is not None:
-            self.daemon.kill()
-            self.daemon.wait()
+            self.kill()
         subprocess.run(["umount", "-l", self.mnt], stderr=subprocess.DEVNULL, check=False)
 
     def ask(self, *arguments):
@@ -580,6 +601,14 @@ class Run:
                 self.mount.start()
                 if not self.judge():
                     return False
+            if options.crash:
+                threads = self.work(options.operations)
+                for _ in range(8):
+                    time.sleep(self.random.uniform(0.01, 0.3))
+                    self.mount.kill_server()
+                self.pause(threads)
+                if not self.judge():
+                    return False
             if options.restart or options.offline:
                 # Work that is not asked about before the end.
                 self.pause(self.work(options.operations // options.rounds // 2))
@@ -672,6 +701,7 @@ def main():
     parser.add_argument("--restart", action="store_true")
     parser.add_argument("--offline", action="store_true", help="also changes while unmounted")
     parser.add_argument("--kill", action="store_true", help="SIGKILL amid the work")
+    parser.add_argument("--crash", action="store_true", help="the server dies amid the work")
     parser.add_argument("--may-be-incomplete", action="store_true")
     parser.add_argument("--self-test", action="store_true")
     parser.add_argument("--most-excess", type=float, default=0.25)

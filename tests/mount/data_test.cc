@@ -486,7 +486,8 @@ TEST(DirectDataTest, DirectWritesToOneFileGoSideBySide) {
   for (int i = 0; i < 2; ++i) ASSERT_EQ(read(ready_out.get(), &byte, 1), 1);
   disk.freeze();
   ASSERT_EQ(write(go_in.get(), "gg", 2), 2);
-  const bool together = wait_until([&] { return threads_in(mount.pid(), SYS_pwritev2) == 2; });
+  const bool together =
+      wait_until([&] { return threads_in(mount.server_pid(), SYS_pwritev2) == 2; });
   disk.thaw();
   for (const auto& writer : writers) ASSERT_TRUE(writer->join());
   EXPECT_TRUE(together);

@@ -108,7 +108,7 @@ TEST_F(HandlesTest, EveryKindOfOpenGivesItsDescriptorBack) {
   };
   round();
   // Nodes that the kernel still knows may keep one each; these are the same ones in each round.
-  expect_descriptors(30);
+  expect_descriptors(42);
   const std::size_t before = mount().descriptors();
   round();
   expect_descriptors(before);

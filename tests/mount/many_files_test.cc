@@ -148,11 +148,11 @@ TEST_F(ManyFilesTest, WalkOf300000FilesWithALimitOf4096Descriptors) {
   ASSERT_TRUE(mount.ok());
   ASSERT_EQ(descriptor_limits(mount.pid()), "4096 4096");
   std::atomic<std::size_t> most = 0;
-  const long before = own_memory(mount.pid());
+  const long before = own_memory(mount.server_pid());
   EXPECT_EQ(walk(mount, most), kAll);
   const Json first = stats(mount);
   ASSERT_TRUE(first.is_object());
-  const long grown = own_memory(mount.pid()) - before;
+  const long grown = own_memory(mount.server_pid()) - before;
   const auto known = first.value("inodes", 0L);
   ASSERT_GT(known, kAll / 2) << "the kernel has dropped what it has just looked at";
   const double bytes = static_cast<double>(grown) / static_cast<double>(known);

@@ -47,7 +47,7 @@ class UringTest : public ::testing::Test {
 
 TEST_F(UringTest, IsTakenWhenAskedForAndByItself) {
   for (const char* option : {"transport=uring", "transport=auto"}) {
-    Mount mount({.options = {option}});
+    Mount mount({.options = {option, "recover=off"}});
     ASSERT_TRUE(mount.ok());
     EXPECT_NE(transport_line(mount).find("transport uring"), std::string::npos) << option;
     write_file(mount.mnt("f"), "content");

@@ -17,6 +17,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <sstream>
 #include <system_error>
 
@@ -128,12 +129,15 @@ std::string program_path() {
 }
 
 Mount::Mount(const MountSettings& settings)
-    : tree_(settings.medium), broken_on_purpose_(settings.broken_on_purpose) {
+    : tree_(settings.medium),
+      broken_on_purpose_(settings.broken_on_purpose),
+      server_dies_(settings.server_dies) {
   source_ = settings.source.empty() ? tree_.make_dir("source") : settings.source;
   mnt_ = tree_.make_dir("mnt");
   native_ = tree_.make_dir("native");
   environment_ = {"XDG_STATE_HOME=" + tree_.make_dir("state"),
                   "XDG_RUNTIME_DIR=" + tree_.make_dir("run")};
+  environment_.insert(environment_.end(), settings.environment.begin(), settings.environment.end());
   if (native_run()) {
     mnt_ = source_;
     ok_ = true;
@@ -305,6 +309,9 @@ void Mount::abort() const { abort_connection(mnt_); }
 
 void Mount::judge_log() const {
   const std::string text = log();
+  if (!server_dies_ && text.find("starting another") != std::string::npos) {
+    ADD_FAILURE() << "the server died:\n" << text;
+  }
   for (const char* sign :
        {"AddressSanitizer", "ThreadSanitizer", "LeakSanitizer", "runtime error:", "Assertion `"}) {
     if (text.find(sign) != std::string::npos) {
@@ -312,6 +319,20 @@ void Mount::judge_log() const {
       return;
     }
   }
+}
+
+// The child that shares its descriptors is the one with the same executable and threads of its own;
+// a helper that unmounts has one thread.
+pid_t Mount::server_pid() const {
+  const std::string task = "/proc/" + std::to_string(pid_) + "/task/" + std::to_string(pid_);
+  std::istringstream children(read_all(task + "/children"));
+  for (pid_t child = 0; children >> child;) {
+    std::error_code gone;
+    const auto tasks =
+        std::filesystem::directory_iterator("/proc/" + std::to_string(child) + "/task", gone);
+    if (!gone && std::distance(begin(tasks), end(tasks)) > 1) return child;
+  }
+  return pid_;
 }
 
 std::size_t Mount::descriptors() const {

@@ -43,8 +43,10 @@ struct MountSettings {
   std::vector<std::string> options = {};  // "name" or "name=value", added to the defaults
   bool allow_other = true;
   TempTree::Medium medium = TempTree::Medium::kDisk;
-  std::string source = {};         // mounted instead of a fresh directory; the caller's to remove
-  rlim_t descriptors = 0;          // hard RLIMIT_NOFILE of the daemon; 0: the test's
+  std::string source = {};  // mounted instead of a fresh directory; the caller's to remove
+  rlim_t descriptors = 0;   // hard RLIMIT_NOFILE of the daemon; 0: the test's
+  std::vector<std::string> environment = {};  // of the daemon, NAME=value
+  bool server_dies = false;                   // the test sees to that; else it is a failure
   bool broken_on_purpose = false;  // the test kills it: neither exit code nor log are judged
 };
 
@@ -73,6 +75,8 @@ class Mount {
 
   // The daemon. -1 in a native run.
   pid_t pid() const { return pid_; }
+  // Who serves: with recover=on, as it is by default, a child of the above.
+  pid_t server_pid() const;
   // How many descriptors it has open now, but for those of rings: a CPU whose thread is stuck for a
   // while gets one more, which stays.
   std::size_t descriptors() const;
@@ -105,7 +109,7 @@ class Mount {
   TempTree tree_;
   std::string source_, mnt_, native_;
   std::vector<std::string> options_, environment_;
-  bool broken_on_purpose_ = false;
+  bool broken_on_purpose_ = false, server_dies_ = false;
   bool ok_ = false;
   pid_t pid_ = -1;
   int watchdog_ = -1;  // closing it makes the watchdog clean up; a byte sent before ends it

@@ -70,18 +70,14 @@ TEST(MountOptions, TheFirstValueIsTheDefault) {
   EXPECT_EQ(config.cache, untouched.cache);
 }
 
-TEST(MountOptions, OfALaterVersionAreRefusedByName) {
-  const std::pair<const char*, const char*> later[] = {{"recover", "on"}};
-  for (const auto& [name, value] : later) {
-    MountConfig config;
-    const auto done = set(config, name, value);
-    ASSERT_FALSE(done);
-    EXPECT_EQ(done.error().code, ENOTSUP);
-    EXPECT_EQ(done.error().message,
-              std::string(name) + "=" + value + " is not available in this version");
-  }
-  EXPECT_EQ(error_of("journal", "off"), "no error");
-  EXPECT_EQ(error_of("recover", "off"), "no error");
+TEST(MountOptions, RecoverIsOnOrOffOrLeftToTheProgram) {
+  MountConfig config;
+  EXPECT_FALSE(config.recover.has_value());
+  ASSERT_TRUE(set(config, "recover", "on"));
+  EXPECT_EQ(config.recover, true);
+  ASSERT_TRUE(set(config, "recover", "off"));
+  EXPECT_EQ(config.recover, false);
+  EXPECT_NE(error_of("recover", "maybe"), "no error");
 }
 
 TEST(MountOptions, AJournalIsAFileOrOneOfTwoWords) {

@@ -30,7 +30,8 @@ TEST(OpenFlags, LeaveOutWhatThe64BitAbiAddsAndShowTheUnknown) {
 
 class FakeSession : public Session {
  public:
-  Result<void> start(UniqueFd, std::string&) override { return ok(); }
+  Result<void> connect(UniqueFd, std::string&) override { return ok(); }
+  Result<void> serve(const Takeover&, std::string&) override { return ok(); }
   Result<void> wait() override { return ok(); }
   [[nodiscard]] unsigned root_mode() const override { return 0; }
   [[nodiscard]] unsigned long source_mount_flags() const override { return 0; }
@@ -41,6 +42,8 @@ class FakeSession : public Session {
   [[nodiscard]] StatsView stats() const override { return view; }
   [[nodiscard]] const MountConfig& config() const override { return mount; }
   [[nodiscard]] ChangeQueries* changes() const override { return nullptr; }
+  void leave() noexcept override {}
+  [[nodiscard]] bool can_be_recovered() const override { return false; }
 
   std::vector<HandleView> views;
   mutable std::pair<std::uint64_t, std::size_t> asked;

@@ -76,10 +76,12 @@ TEST(Reply, AnswersWithAnError) {
 
 class Observer final : public AnswerObserver {
  public:
-  void answered(std::uint64_t unique_, int error_, std::size_t bytes_) noexcept override {
+  void answered(std::uint64_t unique_, int error_,
+                std::span<const ByteSpan> parts) noexcept override {
     unique = unique_;
     error = error_;
-    bytes = bytes_;
+    bytes = 0;
+    for (const ByteSpan part : parts) bytes += part.size();
     ++times;
   }
   std::uint64_t unique = 0;
