@@ -4,6 +4,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <sys/ioctl.h>
+#include <sys/stat.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -13,10 +14,12 @@
 #include <csignal>
 #include <ctime>
 #include <mutex>
+#include <optional>
 #include <vector>
 
 #include "base/log.h"
 #include "base/mutex.h"
+#include "channel/file_pipe.h"
 #include "channel/pages.h"
 #include "channel/sendable_errno.h"
 #include "wire/opcode.h"
@@ -71,7 +74,10 @@ class DevFuseQueue;
 class DevFuseChannel final : public Channel {
  public:
   DevFuseChannel(UniqueFd device, std::size_t max_write)
-      : device_(std::move(device)), max_write_(max_write) {}
+      : device_(std::move(device)), max_write_(max_write) {
+    struct stat st {};
+    splices_ = ::fstat(device_.get(), &st) == 0 && S_ISCHR(st.st_mode);
+  }
 
   Result<std::unique_ptr<Queue>> open_queue(int cpu) override;
   Result<void> notify(wire::Notify code, std::span<const ByteSpan> parts) override;
@@ -85,6 +91,7 @@ class DevFuseChannel final : public Channel {
 
   const UniqueFd device_;
   const std::size_t max_write_;
+  bool splices_;  // what is spliced in one call is one message: not so on a socket
   std::atomic<bool> stop_{false};
   LogRateLimit malformed_log_{2};
 
@@ -95,11 +102,13 @@ class DevFuseChannel final : public Channel {
 
 class DevFuseQueue final : public Queue, public wire::ReplySink {
  public:
-  DevFuseQueue(DevFuseChannel& channel, Pages pages, std::size_t data_size)
+  // `splices`: whether it may have a pipe.
+  DevFuseQueue(DevFuseChannel& channel, Pages pages, std::size_t data_size, bool splices)
       : channel_(channel),
         pages_(std::move(pages)),
         request_(pages_.bytes().subspan(page_size() - kWritePrefix, kWritePrefix + data_size)),
         reply_(pages_.bytes().subspan(page_size() + data_size)) {
+    if (splices) pipe_.emplace(sizeof(wire::OutHeader) + channel.max_write_);
     const MutexLock lock(channel_.mutex_);
     channel_.queues_.push_back(this);
   }
@@ -112,6 +121,9 @@ class DevFuseQueue final : public Queue, public wire::ReplySink {
 
   Result<std::optional<Incoming>> next() override;
   Result<void> send(std::uint64_t unique, int error, std::span<const ByteSpan> parts) override;
+  Result<void> send_file(std::uint64_t unique, BorrowedFd file, std::uint64_t offset,
+                         std::size_t size) override;
+  [[nodiscard]] bool sends_files() const noexcept override { return pipe_.has_value(); }
 
   // For wake_all(), with the channel's mutex held.
   [[nodiscard]] bool reading() const noexcept { return reading_.load(); }
@@ -127,6 +139,7 @@ class DevFuseQueue final : public Queue, public wire::ReplySink {
   const Pages pages_;
   const MutableByteSpan request_;
   const MutableByteSpan reply_;
+  std::optional<FilePipe> pipe_;
   std::atomic<pthread_t> reader_{};  // valid while reading_
   std::atomic<bool> reading_{false};
 };
@@ -250,14 +263,25 @@ Result<void> DevFuseQueue::send(std::uint64_t unique, int error, std::span<const
                        {.len = 0, .error = -sendable_errno(error), .unique = unique}, parts);
 }
 
+Result<void> DevFuseQueue::send_file(std::uint64_t unique, BorrowedFd file, std::uint64_t offset,
+                                     std::size_t size) {
+  if (!pipe_) return Err(EOPNOTSUPP);
+  const wire::OutHeader header{
+      .len = static_cast<std::uint32_t>(sizeof header + size), .error = 0, .unique = unique};
+  return pipe_->send(channel_.device_.borrow(), bytes_of(header), file, offset, size);
+}
+
 // ---- the channel
 // ---------------------------------------------------------------------------------
 
-Result<std::unique_ptr<Queue>> DevFuseChannel::open_queue(int /*cpu*/) {
+Result<std::unique_ptr<Queue>> DevFuseChannel::open_queue(int cpu) {
   const std::size_t data = align_up(std::max(max_write_, kSmallestData), page_size());
   const std::size_t reply = align_up(max_write_, page_size()) + page_size();
   Pages pages = TRY(Pages::map(page_size() + data + reply));
-  return std::unique_ptr<Queue>(std::make_unique<DevFuseQueue>(*this, std::move(pages), data));
+  // Those that only stand in for others are many, and pipes cost descriptors.
+  const bool splices = splices_ && cpu >= 0;
+  return std::unique_ptr<Queue>(
+      std::make_unique<DevFuseQueue>(*this, std::move(pages), data, splices));
 }
 
 Result<void> DevFuseChannel::notify(wire::Notify code, std::span<const ByteSpan> parts) {
