@@ -73,11 +73,16 @@ struct Statistics {
   std::string io;            // what io=auto came to
   std::string io_reason;     // why not more; may be empty
   std::string cache;
-  bool writeback = false;          // the kernel gathers writes (option writeback)
-  std::string journal;             // where changes are recorded: "file", "memory", "off"
-  bool source_known = false;       // changes while nothing is mounted will be told
-  std::string locks;               // who keeps locks on files: "source", "mount"
-  std::vector<std::string> notes;  // degraded modes, one line each
+  bool writeback = false;           // the kernel gathers writes (option writeback)
+  std::string journal;              // where changes are recorded: "file", "memory", "off"
+  bool source_known = false;        // changes while nothing is mounted will be told
+  bool recover = false;             // a crash of the server does not end the mount
+  std::uint32_t guardian_pid = 0;   // with recover: who starts the next server
+  std::uint32_t server_pid = 0;     // who serves
+  std::uint64_t server_starts = 1;  // how many servers there were, this one included
+  std::uint64_t last_pause_ns = 0;  // from the last one's death until this one served
+  std::string locks;                // who keeps locks on files: "source", "mount"
+  std::vector<std::string> notes;   // degraded modes, one line each
 };
 
 struct MountInfo {

@@ -51,13 +51,19 @@ class PASSTHROUGHFS_EXPORT Filesystem {
   // Whether commands such as `passthroughfs handles` find this mount. Default: true.
   void offer_control(bool offered) noexcept;
 
+  // After mount(), with recover=on: another process serves, so that a crash of it does not end the
+  // mount. run() then only waits, starts the next one, and ends the mount on SIGTERM and SIGINT,
+  // which must be blocked, as SIGHUP; stop() does nothing. An observer is called in the process
+  // that serves.
+  [[nodiscard]] bool is_guarded() const noexcept;
+
   // A debug line per request, to the log sink of the program. Default: false.
   void trace_requests(bool traced) noexcept;
 
   // Calls `observer` for each net change that is made through the mount, as `passthroughfs watch`
-  // tells them, from mount() until run() returns: in order of time between reports, by path within
-  // one, on a thread of its own that is used for nothing else. Give it before mount(); without a
-  // record of changes (journal=off) it is never called.
+  // tells them, the first and the last among them, from mount() until run() returns: in order of
+  // time between reports, by path within one, on a thread of its own that is used for nothing else.
+  // Give it before mount(); without a record of changes (journal=off) it is never called.
   //
   // An observer cannot harm the mount. While one call lasts nothing waits for it; what happens
   // meanwhile is merged to its net difference and told afterwards. What it throws is logged, once,

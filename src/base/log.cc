@@ -7,6 +7,8 @@ namespace passthroughfs {
 namespace {
 
 std::atomic<LogSink> g_sink{nullptr};
+void (*g_detach)() = nullptr;  // constant once threads exist, as is g_reopen
+void (*g_reopen)() = nullptr;
 std::atomic<LogLevel> g_lowest{LogLevel::info};
 
 }  // namespace
@@ -24,6 +26,18 @@ bool log_enabled(LogLevel level) noexcept {
 void log_line(LogLevel level, std::string_view line) noexcept {
   if (LogSink sink = g_sink.load(); sink != nullptr) sink(level, line);
 }
+
+void set_log_hooks(void (*detach)(), void (*reopen)()) noexcept {
+  g_detach = detach;
+  g_reopen = reopen;
+}
+void log_detach() noexcept {
+  if (g_detach != nullptr) g_detach();
+}
+void log_reopen() noexcept {
+  if (g_reopen != nullptr) g_reopen();
+}
+bool log_can_reopen() noexcept { return g_reopen != nullptr; }
 
 bool LogRateLimit::allow() noexcept {
   timespec now{};

@@ -19,6 +19,14 @@ void set_log_sink(LogSink sink, LogLevel lowest) noexcept;
 [[nodiscard]] bool log_enabled(LogLevel level) noexcept;
 void log_line(LogLevel level, std::string_view line) noexcept;
 
+// Two processes that share descriptors must not share what a sink opens and closes by itself:
+// `detach` lets go of it before the second one is made, and each gets its own when it next writes.
+// `reopen`: the administrator has moved the log file away. Either may be nullptr.
+void set_log_hooks(void (*detach)(), void (*reopen)()) noexcept;
+void log_detach() noexcept;
+void log_reopen() noexcept;
+[[nodiscard]] bool log_can_reopen() noexcept;
+
 template <typename... Args>
 void log_to(LogLevel level, fmt::format_string<Args...> format, Args&&... args) {
   if (log_enabled(level)) log_line(level, fmt::format(format, std::forward<Args>(args)...));

@@ -267,7 +267,7 @@ void Census::before_end(ObjectKey key) {
   for (const Place& place : store_.places(object)) gone(place, object);
 }
 
-void Census::refresh() {
+void Census::refresh(std::uint64_t epoch) {
   places_.refresh();
   const auto look_again = [this](const std::vector<ObjectId>& objects,
                                  const std::vector<Place>& changed) {
@@ -309,10 +309,12 @@ void Census::refresh() {
     return racy;
   };
   const auto racy = look_again(store_.take_stale_objects(), store_.take_stale_places());
-  if (racy.first.empty() && racy.second.empty()) return;
-  // Times of this moment prove nothing later; a little older ones do.
-  std::this_thread::sleep_for(std::chrono::milliseconds(25));
-  (void)look_again(racy.first, racy.second);
+  if (!racy.first.empty() || !racy.second.empty()) {
+    // Times of this moment prove nothing later; a little older ones do.
+    std::this_thread::sleep_for(std::chrono::milliseconds(25));
+    (void)look_again(racy.first, racy.second);
+  }
+  if (epoch != 0) store_.add_stale_in(epoch);
 }
 
 }  // namespace passthroughfs

@@ -48,8 +48,10 @@ class Census {
   void before_inode(ObjectId object, const Stamp& stamp);
   void before_end(ObjectKey key);
 
-  // Looks again at what has been recorded as changed since it was last looked at.
-  void refresh();
+  // Looks again at what has been recorded as changed since it was last looked at. `epoch`: the one
+  // that goes on, whose operations say once only what they change and may not have done it yet:
+  // what they speak of is looked at the next time, too. 0: nobody changes anything any more.
+  void refresh(std::uint64_t epoch);
 
  private:
   struct Entry {

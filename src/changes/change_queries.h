@@ -27,6 +27,11 @@ class ChangeQueries {
   // given up; EIO, ESHUTDOWN.
   virtual Outcome<ChangeReport> since(std::optional<std::string_view> token, bool renames) = 0;
 
+  // Once the mount is ending: waits for its end, and gives the net difference between the token's
+  // moment (none: when the mount was made) and that. Errors: as since(); ESHUTDOWN also if it is
+  // not ending.
+  virtual Outcome<ChangeReport> until_end(std::optional<std::string_view> token) = 0;
+
   // Gives up what is needed only for tokens older than this one. Errors: as since().
   virtual Outcome<void> forget_before(std::string_view token) = 0;
 

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "changes/digest.h"
 
-#include <sys/xattr.h>
 #include <unistd.h>
 
 #define XXH_INLINE_ALL
@@ -10,8 +9,6 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <cstring>
-#include <string>
 #include <string_view>
 #include <vector>
 
@@ -28,39 +25,35 @@ Digest never_zero(std::uint64_t hash) noexcept { return hash == 0 ? 1 : hash; }
 
 Digest digest_xattrs(BorrowedFd fd, const char* name) noexcept {
   try {
-    std::string path = sys::ProcFdPath(fd).c_str();
-    if (*name != '\0') path.append("/").append(name);
-    const bool follow = *name == '\0';
-    std::array<char, 1024> small;
-    const auto list_into = [&](char* out, std::size_t size) {
-      return follow ? ::listxattr(path.c_str(), out, size) : ::llistxattr(path.c_str(), out, size);
+    const bool itself = *name == '\0';
+    const auto list_into = [&](MutableByteSpan out) {
+      return itself ? sys::list_xattr(fd, out) : sys::list_xattr_at(fd, name, out);
     };
-    ssize_t size = list_into(small.data(), small.size());
-    std::vector<char> large;
-    const char* list = small.data();
-    if (size < 0 && errno == ERANGE) {
+    std::array<std::byte, 1024> small;
+    auto size = list_into(small);
+    std::vector<std::byte> large;
+    const std::byte* bytes = small.data();
+    if (!size && size.error() == ERANGE) {
       large.resize(kMostXattrBytes);
-      size = list_into(large.data(), large.size());
-      list = large.data();
+      size = list_into(large);
+      bytes = large.data();
     }
-    if (size < 0) return errno == EOPNOTSUPP ? kNoXattrs : 0;
+    if (!size) return size.error() == EOPNOTSUPP ? kNoXattrs : 0;
     // The order of the list is the file system's affair.
+    const char* const list = reinterpret_cast<const char*>(bytes);
     std::vector<std::string_view> names;
-    for (const char* at = list; at < list + size; at += names.back().size() + 1) {
+    for (const char* at = list; at < list + *size; at += names.back().size() + 1) {
       names.emplace_back(at);
     }
     if (names.empty()) return kNoXattrs;
     std::sort(names.begin(), names.end());
-    std::vector<char> value(kMostXattrBytes);
+    std::vector<std::byte> value(kMostXattrBytes);
     std::uint64_t hash = kNoXattrs;
     for (const std::string_view one : names) {
-      const ssize_t length =
-          follow ? ::getxattr(path.c_str(), one.data(), value.data(), value.size())
-                 : ::lgetxattr(path.c_str(), one.data(), value.data(), value.size());
+      const auto length = itself ? sys::get_xattr(fd, one.data(), value)
+                                 : sys::get_xattr_at(fd, name, one.data(), value);
       hash = XXH3_64bits_withSeed(one.data(), one.size() + 1, hash);
-      if (length > 0) {
-        hash = XXH3_64bits_withSeed(value.data(), static_cast<std::size_t>(length), hash);
-      }
+      if (length && *length > 0) hash = XXH3_64bits_withSeed(value.data(), *length, hash);
     }
     return never_zero(hash);
   } catch (const std::bad_alloc&) {

@@ -120,6 +120,7 @@ Outcome<void> ChangeJournal::take_over() {
     const bool asked = store_->has_epoch_of(ChangeStore::EpochKind::checkpoint) ||
                        store_->has_epoch_of(ChangeStore::EpochKind::report);
     recorder_.keep_known(asked);
+    asked_ = asked;
     if (found == ChangeLog::Found::records) {
       recorder_.from_dead_process(true);
       std::uint64_t applied = 0;
@@ -142,6 +143,25 @@ Outcome<void> ChangeJournal::take_over() {
     }
     const std::uint64_t ended = epoch;
     const bool counted = store_->meta("census") == "done";
+    if (options_.mount_epoch != 0) {
+      // The mount was there all the time.
+      mount_epoch_ = options_.mount_epoch;
+      if (found != ChangeLog::Found::records) {
+        note_gap(ended, "the log of changes was lost with the process that served the mount");
+      }
+      if (store_->meta("comparing") == "yes") {
+        note_gap(ended, "a process died before it had looked through the source");
+      }
+      store_->set_meta("comparing", "");
+      store_->commit();
+      if (found == ChangeLog::Found::records) {
+        std::uint64_t end = 0;
+        (void)parse(store_->meta("applied"), end, 10);
+        log_->release(end);
+      }
+      log_->set_epoch(epoch);
+      return {};
+    }
     store_->set_meta("census", "");
     mount_epoch_ = epoch + 1;
     if (!asked) {
@@ -164,6 +184,7 @@ Outcome<void> ChangeJournal::take_over() {
       if (!census_.step()) end_census();
     }
     store_->add_epoch(mount_epoch_, ChangeStore::EpochKind::mount);
+    store_->set_meta("comparing", census_.is_finding() ? "yes" : "");
     store_->commit();
     if (found == ChangeLog::Found::records) {
       std::uint64_t end = 0;
@@ -183,8 +204,24 @@ void ChangeJournal::start(std::uint64_t own_device) {
   {
     MutexLock lock(mutex_);
     places_.set_own_device(own_device);
+    if (options_.mount_epoch != 0) go_on();
   }
   thread_ = start_thread([this] { run(); });
+}
+
+// The tracker of the process that died knew what it had said in its epoch; this one does not, so it
+// begins another. Nobody serves yet.
+void ChangeJournal::go_on() {
+  try {
+    unseen_.adopt(options_.mapped);
+    (void)begin_epoch(ChangeStore::EpochKind::mount);
+    // What the last one was looking through is looked through again.
+    if (asked_ && store_->meta("census") != "done") begin_census();
+  } catch (const std::exception& error) {
+    store_->abandon();
+    log_error("the journal cannot be written: {}", error.what());
+    trouble_ = fmt::format("the journal cannot be written: {}", error.what());
+  }
 }
 
 void ChangeJournal::run() noexcept {
@@ -266,6 +303,7 @@ void ChangeJournal::census_step() {
 }
 
 void ChangeJournal::end_census() {
+  store_->set_meta("comparing", "");
   store_->set_meta("census", "done");
   if (census_.unknown_changes().empty()) return;
   note_gap(checked_epoch_,
@@ -302,17 +340,22 @@ std::uint64_t ChangeJournal::turn(ChangeStore::EpochKind kind) {
     begin_census();
     return before;
   }
-  const std::uint64_t epoch = before + 1;
+  const std::uint64_t epoch = begin_epoch(kind);
+  begin_census();
+  return epoch;
+}
+
+std::uint64_t ChangeJournal::begin_epoch(ChangeStore::EpochKind kind) {
+  const std::uint64_t epoch = log_->epoch() + 1;
   log_->set_epoch(epoch);
   unseen_.ask_open();
   unseen_.look_at_mapped(true);
   drain();
   store_->begin(kind == ChangeStore::EpochKind::checkpoint);
-  census_.refresh();
+  census_.refresh(options_.file.empty() ? 0 : epoch);  // in memory nothing is kept for later
   store_->add_epoch(epoch, kind);
   store_->thin_out(kMostReports);
   store_->commit();
-  begin_census();
   return epoch;
 }
 
@@ -357,11 +400,8 @@ Outcome<std::uint64_t> ChangeJournal::epoch_of(std::string_view token) {
 // ---- questions ----------------------------------------------------------------------------------
 
 template <typename T, typename Work>
-Outcome<T> ChangeJournal::ask(Work&& work) {
-  MutexLock lock(mutex_);
+Outcome<T> ChangeJournal::answer(Work&& work) {
   try {
-    wait_until_compared();
-    if (stopping_ || interrupted_) return Error{ESHUTDOWN, "the mount is ending"};
     drain();
     auto answer = work();
     answered_ = drained_;
@@ -375,37 +415,67 @@ Outcome<T> ChangeJournal::ask(Work&& work) {
   }
 }
 
+template <typename T, typename Work>
+Outcome<T> ChangeJournal::ask(Work&& work) {
+  MutexLock lock(mutex_);
+  wait_until_compared();
+  if (stopping_ || interrupted_) return Error{ESHUTDOWN, "the mount is ending"};
+  return answer<T>(work);
+}
+
 Outcome<std::string> ChangeJournal::checkpoint() {
   return ask<std::string>([this]() PFS_NO_THREAD_SAFETY_ANALYSIS -> Outcome<std::string> {
     return token(turn(ChangeStore::EpochKind::checkpoint));
   });
 }
 
+Outcome<std::uint64_t> ChangeJournal::beginning(std::optional<std::string_view> token) {
+  if (token) return epoch_of(*token);
+  if (store_->boundary(mount_epoch_) != mount_epoch_) {
+    return Error{ENOENT, "what this mount began with has been forgotten; give a token"};
+  }
+  return mount_epoch_;
+}
+
+void ChangeJournal::compare(ChangeReport& report, std::uint64_t from, bool renames) {
+  store_->begin();
+  report.changes = net_difference(*store_, places_, source_, from, renames);
+  store_->commit();
+  std::uint64_t gap = 0;
+  if (parse(store_->meta("gap"), gap, 10) && from <= gap) {
+    report.complete = false;
+    report.reason = store_->meta("gap_reason");
+  }
+  if (!trouble_.empty()) {
+    report.complete = false;
+    report.reason = trouble_;
+  }
+}
+
 Outcome<ChangeReport> ChangeJournal::since(std::optional<std::string_view> since, bool renames) {
   return ask<ChangeReport>([&]() PFS_NO_THREAD_SAFETY_ANALYSIS -> Outcome<ChangeReport> {
-    std::uint64_t from = mount_epoch_;
-    if (since) {
-      const auto asked = epoch_of(*since);
-      if (!asked) return asked.error();
-      from = *asked;
-    } else if (store_->boundary(from) != from) {
-      return Error{ENOENT, "what this mount began with has been forgotten; give a token"};
-    }
+    const auto from = beginning(since);
+    if (!from) return from.error();
     ChangeReport report;
-    report.since = since ? std::string(*since) : token(from);
+    report.since = since ? std::string(*since) : token(*from);
     report.token = token(turn(ChangeStore::EpochKind::report));
-    store_->begin();
-    report.changes = net_difference(*store_, places_, source_, from, renames);
-    store_->commit();
-    std::uint64_t gap = 0;
-    if (parse(store_->meta("gap"), gap, 10) && from <= gap) {
-      report.complete = false;
-      report.reason = store_->meta("gap_reason");
-    }
-    if (!trouble_.empty()) {
-      report.complete = false;
-      report.reason = trouble_;
-    }
+    compare(report, *from, renames);
+    return report;
+  });
+}
+
+Outcome<ChangeReport> ChangeJournal::until_end(std::optional<std::string_view> since) {
+  MutexLock lock(mutex_);
+  while (stop_ && !stopping_) changed_.wait(mutex_);
+  if (!stopping_ || census_.is_finding()) return Error{ESHUTDOWN, "the mount is ending"};
+  return answer<ChangeReport>([&]() PFS_NO_THREAD_SAFETY_ANALYSIS -> Outcome<ChangeReport> {
+    const auto from = beginning(since);
+    if (!from) return from.error();
+    // The journal has been closed, so no epoch begins: the next mount's does.
+    ChangeReport report;
+    report.token = token(log_->epoch());
+    report.since = since ? std::string(*since) : token(*from);
+    compare(report, *from, true);
     return report;
   });
 }
@@ -487,7 +557,7 @@ void ChangeJournal::stop() noexcept {
   try {
     drain();
     store_->begin();
-    census_.refresh();
+    census_.refresh(0);
     // A comparison that was not finished cannot be made up for.
     if (census_.is_finding()) {
       note_gap(log_->epoch(), "the mount ended before the source had been looked through");
@@ -503,6 +573,7 @@ void ChangeJournal::stop() noexcept {
     store_->abandon();
     log_error("the journal could not be closed: {}", error.what());
   }
+  changed_.notify_all();
   unseen_.look_at_mapped(false);
 }
 

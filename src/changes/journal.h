@@ -29,6 +29,10 @@ class ChangeJournal final : public ChangeQueries {
   struct Options {
     std::string file;    // the database; "": in memory
     std::string source;  // as the user knows it; a journal belongs to one source
+    // For a process that takes a mount over from one that has died: mount_epoch() there; 0: nobody
+    // has died. And what may be mapped for writing, held in the inode table for the journal.
+    std::uint64_t mount_epoch = 0;
+    std::vector<NodeId> mapped;
   };
   struct Subject {
     SourceTree& source;
@@ -64,9 +68,11 @@ class ChangeJournal final : public ChangeQueries {
   // Whether the source is known as a whole, so that changes while nothing is mounted will be told.
   [[nodiscard]] bool knows_source() PFS_EXCLUDES(mutex_);
   [[nodiscard]] std::string file() const { return options_.file; }
+  [[nodiscard]] std::uint64_t mount_epoch() const noexcept { return mount_epoch_; }
 
   Outcome<std::string> checkpoint() override;
   Outcome<ChangeReport> since(std::optional<std::string_view> token, bool renames) override;
+  Outcome<ChangeReport> until_end(std::optional<std::string_view> token) override;
   Outcome<void> forget_before(std::string_view token) override;
   bool wait_for_change(std::string_view token,
                        std::chrono::steady_clock::time_point deadline) override;
@@ -84,10 +90,18 @@ class ChangeJournal final : public ChangeQueries {
   void end_census() PFS_REQUIRES(mutex_);
   void wait_until_compared() PFS_REQUIRES(mutex_);
   std::uint64_t turn(ChangeStore::EpochKind kind) PFS_REQUIRES(mutex_);
+  std::uint64_t begin_epoch(ChangeStore::EpochKind kind) PFS_REQUIRES(mutex_);
+  void go_on() PFS_REQUIRES(mutex_);
   bool is_changed_in(std::uint64_t epoch) PFS_REQUIRES(mutex_);
   void note_gap(std::uint64_t epoch, const std::string& reason) PFS_REQUIRES(mutex_);
   Outcome<std::uint64_t> epoch_of(std::string_view token) PFS_REQUIRES(mutex_);
   [[nodiscard]] std::string token(std::uint64_t epoch) const;
+  // Where the answer to a question begins. Errors as ChangeQueries::since.
+  Outcome<std::uint64_t> beginning(std::optional<std::string_view> token) PFS_REQUIRES(mutex_);
+  // What has changed since that epoch's beginning; `report` has the rest.
+  void compare(ChangeReport& report, std::uint64_t from, bool renames) PFS_REQUIRES(mutex_);
+  template <typename T, typename Work>
+  Outcome<T> answer(Work&& work) PFS_REQUIRES(mutex_);
   template <typename T, typename Work>
   Outcome<T> ask(Work&& work) PFS_EXCLUDES(mutex_);
 
@@ -105,6 +119,7 @@ class ChangeJournal final : public ChangeQueries {
   UnseenWrites unseen_;
   std::uint64_t checked_epoch_ PFS_GUARDED_BY(mutex_) = 0;
   std::uint64_t mount_epoch_ = 0;                      // constant once opened
+  bool asked_ = false;                                 // there were tokens when it was; constant
   std::uint64_t ordinal_ PFS_GUARDED_BY(mutex_) = 0;   // records that have been let go
   std::uint64_t drained_ PFS_GUARDED_BY(mutex_) = 0;   // records brought over
   std::uint64_t answered_ PFS_GUARDED_BY(mutex_) = 0;  // drained_ at the last answer

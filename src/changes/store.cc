@@ -100,6 +100,11 @@ struct ChangeStore::Statements {
                 "WHERE id = ? AND known = 1");
   PFS_STATEMENT(stale_object, "INSERT OR IGNORE INTO stale_objects VALUES (?)");
   PFS_STATEMENT(stale_place, "INSERT OR IGNORE INTO stale_places VALUES (?, ?)");
+  PFS_STATEMENT(stale_objects_in,
+                "INSERT OR IGNORE INTO stale_objects SELECT object FROM inodes WHERE epoch = ?");
+  PFS_STATEMENT(stale_places_in,
+                "INSERT OR IGNORE INTO stale_places SELECT directory, name FROM names WHERE "
+                "epoch = ?");
   PFS_STATEMENT(stale_objects, "SELECT object FROM stale_objects");
   PFS_STATEMENT(stale_places, "SELECT directory, name FROM stale_places");
   PFS_STATEMENT(clear_stale_objects, "DELETE FROM stale_objects");
@@ -403,6 +408,11 @@ void ChangeStore::add_stale(const Place& place) {
       .bind(place.directory)
       .bind(std::string_view(place.name))
       .finish();
+}
+
+void ChangeStore::add_stale_in(std::uint64_t epoch) {
+  Database::Use(database_, sql_->stale_objects_in).bind(epoch).finish();
+  Database::Use(database_, sql_->stale_places_in).bind(epoch).finish();
 }
 
 std::vector<ObjectId> ChangeStore::take_stale_objects() {

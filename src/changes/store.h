@@ -120,6 +120,8 @@ class ChangeStore {
   // Objects whose known state is older than what has been recorded of them.
   void add_stale(ObjectId object);
   void add_stale(const Place& place);
+  // All that rows of this epoch speak of.
+  void add_stale_in(std::uint64_t epoch);
   [[nodiscard]] std::vector<ObjectId> take_stale_objects();
   [[nodiscard]] std::vector<Place> take_stale_places();
 

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <array>
+#include <cerrno>
 #include <ctime>
 
 #include "changes/digest.h"
@@ -22,10 +23,14 @@ constexpr std::int64_t kTick = 20'000'000;  // nanoseconds
 
 constexpr std::uint8_t kEverything = 0xff;
 
-// Also while O_PATH is all there is.
-bool has_capabilities(const InodeRef& inode) noexcept {
+// `fd`: the inode's, of any kind.
+bool has_capabilities(const InodeRef& inode, BorrowedFd fd) noexcept {
+  constexpr const char* kName = "security.capability";
   if (inode->type != S_IFREG) return false;
-  return ::getxattr(sys::ProcFdPath(inode.fd()).c_str(), "security.capability", nullptr, 0) > 0;
+  const ssize_t size = ::fgetxattr(fd.get(), kName, nullptr, 0);
+  if (size >= 0 || errno != EBADF) return size > 0;
+  const auto by_path = sys::get_xattr(fd, kName, {});  // O_PATH is all there is
+  return by_path && *by_path > 0;
 }
 
 ObjectKey key_of(const InodeRef& inode) noexcept { return {inode->key.device, inode->key.ino}; }
@@ -109,7 +114,7 @@ void ChangeTracker::say(const InodeRef& inode, BorrowedFd fd, std::uint64_t epoc
   if (fd.valid()) {
     record.stamp = stamp_of(fd);
     // Whoever writes to it or gives it to another takes them from it.
-    if ((marks & mark::kXattr) == 0 && has_capabilities(inode)) {
+    if ((marks & mark::kXattr) == 0 && has_capabilities(inode, fd)) {
       marks |= mark::kXattr;
     }
     if ((marks & mark::kXattr) != 0) record.xattrs = digest_xattrs(inode.fd());

@@ -11,7 +11,7 @@
 #include "changes/change_log.h"
 #include "changes/record.h"
 #include "table/inode_table.h"
-#include "table/region.h"
+#include "base/region.h"
 
 namespace passthroughfs {
 

@@ -31,6 +31,11 @@ void UnseenWrites::ask(const InodeRef& inode, bool mappable) {
   }
 }
 
+void UnseenWrites::adopt(const std::vector<NodeId>& mapped) {
+  MutexLock lock(mutex_);
+  mapped_.insert(mapped.begin(), mapped.end());
+}
+
 void UnseenWrites::ask_open() {
   struct Writer {
     NodeId node;

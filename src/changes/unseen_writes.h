@@ -2,6 +2,7 @@
 #pragma once
 
 #include <unordered_set>
+#include <vector>
 
 #include "base/mutex.h"
 #include "changes/tracker.h"
@@ -26,6 +27,9 @@ class UnseenWrites {
   // and is held until it is not. True: it is the first such file.
   bool may_be_mapped(const InodeRef& inode) noexcept PFS_EXCLUDES(mutex_);
   [[nodiscard]] bool is_watching() noexcept PFS_EXCLUDES(mutex_);
+
+  // Files that another process watched, held in the inode table by it. May throw std::bad_alloc.
+  void adopt(const std::vector<NodeId>& mapped) PFS_EXCLUDES(mutex_);
 
   // An epoch begins: asks about the files that are open. May throw std::bad_alloc.
   void ask_open();

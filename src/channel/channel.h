@@ -60,8 +60,10 @@ class Channel {
 
   // A queue for a new worker. `cpu`: one of bound_cpus() for a bound queue (a CPU may get more than
   // one, then each takes what the others are too busy for). Without bound CPUs, where that worker
-  // is pinned. -1: for whatever goes to no bound queue.
-  virtual Result<std::unique_ptr<Queue>> open_queue(int cpu) = 0;
+  // is pinned. -1: for whatever goes to no bound queue. `room`: memory to read requests into, which
+  // a successor of this process will look at (dev_fuse.h); empty: the queue has its own.
+  virtual Result<std::unique_ptr<Queue>> open_queue(int cpu, MutableByteSpan room) = 0;
+  Result<std::unique_ptr<Queue>> open_queue(int cpu) { return open_queue(cpu, {}); }
 
   // Asked by bound queues for the node of a regular file that is open, 0: there is none.
   // Thread-safe. Set once, before bound queues serve, and only if the kernel sends RELEASE: what
@@ -84,6 +86,9 @@ class Channel {
   // Makes every thread in next() return once with nullopt or an error, now and for each later call,
   // so that workers can end while the mount lives. Async-signal-safe is not required.
   virtual void wake_all() noexcept = 0;
+
+  // Whether a request waits to be read, now. Of /dev/fuse only.
+  [[nodiscard]] virtual bool has_waiting() noexcept { return false; }
 
   // "dev" or "uring".
   [[nodiscard]] virtual const char* name() const noexcept = 0;

@@ -79,11 +79,16 @@ class DevFuseChannel final : public Channel {
     splices_ = ::fstat(device_.get(), &st) == 0 && S_ISCHR(st.st_mode);
   }
 
-  Result<std::unique_ptr<Queue>> open_queue(int cpu) override;
+  using Channel::open_queue;
+  Result<std::unique_ptr<Queue>> open_queue(int cpu, MutableByteSpan room) override;
   Result<void> notify(wire::Notify code, std::span<const ByteSpan> parts) override;
   Result<std::int32_t> open_backing(BorrowedFd fd) override;
   Result<void> close_backing(std::int32_t id) override;
   void wake_all() noexcept override;
+  [[nodiscard]] bool has_waiting() noexcept override {
+    pollfd wanted{.fd = device_.get(), .events = POLLIN, .revents = 0};
+    return ::poll(&wanted, 1, 0) == 1 && (wanted.revents & POLLIN) != 0;
+  }
   [[nodiscard]] const char* name() const noexcept override { return "dev"; }
 
  private:
@@ -102,12 +107,16 @@ class DevFuseChannel final : public Channel {
 
 class DevFuseQueue final : public Queue, public wire::ReplySink {
  public:
-  // `splices`: whether it may have a pipe.
-  DevFuseQueue(DevFuseChannel& channel, Pages pages, std::size_t data_size, bool splices)
+  // `room`: as request_room() says; empty: the first so many bytes of `pages`. `splices`: whether it
+  // may have a pipe.
+  DevFuseQueue(DevFuseChannel& channel, Pages pages, MutableByteSpan room, std::size_t room_size,
+               bool splices)
       : channel_(channel),
         pages_(std::move(pages)),
-        request_(pages_.bytes().subspan(page_size() - kWritePrefix, kWritePrefix + data_size)),
-        reply_(pages_.bytes().subspan(page_size() + data_size)) {
+        request_((room.empty() ? pages_.bytes() : room)
+                     .first(room_size)
+                     .subspan(page_size() - kWritePrefix)),
+        reply_(room.empty() ? pages_.bytes().subspan(room_size) : pages_.bytes()) {
     if (splices) pipe_.emplace(sizeof(wire::OutHeader) + channel.max_write_);
     const MutexLock lock(channel_.mutex_);
     channel_.queues_.push_back(this);
@@ -202,6 +211,7 @@ void DevFuseChannel::wake_all() noexcept {
 Result<ByteSpan> DevFuseQueue::read_message() noexcept {
   const int device = channel_.device_.get();
   for (;;) {
+    std::memset(request_.data(), 0, sizeof(wire::InHeader));  // see last_request()
     if (!enter_read()) return Err(EINTR);
     ssize_t got = ::read(device, request_.data(), request_.size());
     if (got < 0 && errno == EAGAIN) {  // somebody made the device non-blocking
@@ -274,14 +284,15 @@ Result<void> DevFuseQueue::send_file(std::uint64_t unique, BorrowedFd file, std:
 // ---- the channel
 // ---------------------------------------------------------------------------------
 
-Result<std::unique_ptr<Queue>> DevFuseChannel::open_queue(int cpu) {
-  const std::size_t data = align_up(std::max(max_write_, kSmallestData), page_size());
+Result<std::unique_ptr<Queue>> DevFuseChannel::open_queue(int cpu, MutableByteSpan room) {
+  const std::size_t room_size = request_room(max_write_);
+  if (!room.empty() && room.size() < room_size) return Err(EINVAL);
   const std::size_t reply = align_up(max_write_, page_size()) + page_size();
-  Pages pages = TRY(Pages::map(page_size() + data + reply));
+  Pages pages = TRY(Pages::map((room.empty() ? room_size : 0) + reply));
   // Those that only stand in for others are many, and pipes cost descriptors.
   const bool splices = splices_ && cpu >= 0;
   return std::unique_ptr<Queue>(
-      std::make_unique<DevFuseQueue>(*this, std::move(pages), data, splices));
+      std::make_unique<DevFuseQueue>(*this, std::move(pages), room, room_size, splices));
 }
 
 Result<void> DevFuseChannel::notify(wire::Notify code, std::span<const ByteSpan> parts) {
@@ -308,6 +319,18 @@ void install_wake_handler() {
 }
 
 }  // namespace
+
+std::size_t request_room(std::size_t max_write) noexcept {
+  return page_size() + align_up(std::max(max_write, kSmallestData), page_size());
+}
+
+ByteSpan last_request(ByteSpan room) noexcept {
+  const ByteSpan from = room.subspan(page_size() - kWritePrefix);
+  wire::InHeader header;
+  std::memcpy(&header, from.data(), sizeof header);
+  if (header.len < sizeof header || header.len > from.size()) return {};
+  return from.first(header.len);
+}
 
 int wake_signal() noexcept { return SIGRTMIN + 1; }
 

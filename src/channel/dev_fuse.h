@@ -24,6 +24,12 @@ namespace passthroughfs {
 // A queue outlives the replies of its requests, and the channel outlives its queues.
 std::unique_ptr<Channel> make_dev_fuse_channel(UniqueFd device, std::size_t max_write);
 
+// Room for open_queue(): bytes, whole pages.
+[[nodiscard]] std::size_t request_room(std::size_t max_write) noexcept;
+// The last request that was read into such a room, whole or not at all; empty: none since the
+// queue began to wait for the next one.
+[[nodiscard]] ByteSpan last_request(ByteSpan room) noexcept;
+
 // SIGRTMIN + 1: SIGUSR1 and SIGUSR2 belong to the program that embeds us, and libc takes the lowest
 // real-time signals for itself.
 [[nodiscard]] int wake_signal() noexcept;

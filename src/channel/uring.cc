@@ -98,7 +98,8 @@ class UringChannel final : public Channel {
   [[nodiscard]] std::span<const int> bound_cpus() const noexcept override {
     return bound_.load() ? std::span<const int>(cpus_) : std::span<const int>();
   }
-  Result<std::unique_ptr<Queue>> open_queue(int cpu) override;
+  using Channel::open_queue;
+  Result<std::unique_ptr<Queue>> open_queue(int cpu, MutableByteSpan room) override;
   void set_file_finder(FileFinder finder, void* context) noexcept override {
     for (const auto& lane : lanes_) lane->set_file_finder(finder, context);
   }
@@ -125,8 +126,8 @@ class UringChannel final : public Channel {
   std::vector<PreparedQueue> prepared_ PFS_GUARDED_BY(mutex_);  // of cpus_; taken one by one
 };
 
-Result<std::unique_ptr<Queue>> UringChannel::open_queue(int cpu) {
-  if (cpu < 0 || !bound_.load()) return rest_->open_queue(cpu);
+Result<std::unique_ptr<Queue>> UringChannel::open_queue(int cpu, MutableByteSpan room) {
+  if (cpu < 0 || !bound_.load()) return rest_->open_queue(cpu, room);
   const auto at = static_cast<std::size_t>(cpu);
   if (at >= lanes_.size()) return Err(EINVAL);
   PreparedQueue queue;

@@ -74,7 +74,8 @@ void Daemonizer::ready() {
   leave_terminal();
   const char code = kExitOk;
   (void)!write(parent_.get(), &code, 1);  // a parent that was killed does not wait
-  parent_.reset();
+  // The number stays taken: a server that shares our descriptors must not come to have it.
+  (void)dup3(STDIN_FILENO, parent_.release(), O_CLOEXEC);
 }
 
 void Daemonizer::failed(std::string_view line, int code) {

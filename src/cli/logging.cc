@@ -69,6 +69,12 @@ void log_to_stderr(LogLevel lowest) noexcept { set_log_sink(write_line, lowest);
 void log_to_syslog(LogLevel lowest) noexcept {
   openlog("passthroughfs", LOG_PID | LOG_NDELAY, LOG_DAEMON);
   set_log_sink(syslog_line, lowest);
+  set_log_hooks(
+      [] {
+        closelog();
+        openlog("passthroughfs", LOG_PID, LOG_DAEMON);
+      },
+      nullptr);
 }
 
 Outcome<void> log_to_file(const std::string& path, LogLevel lowest) {
@@ -87,6 +93,7 @@ Outcome<void> log_to_file(const std::string& path, LogLevel lowest) {
   if (!file) return fail(file.error());
   g_log_fd = file->release();
   set_log_sink(write_line, lowest);
+  set_log_hooks(nullptr, [] { reopen_log(); });
   return {};
 }
 

@@ -6,13 +6,14 @@
 #include <cerrno>
 #include <climits>
 #include <cstdlib>
+#include <optional>
 
+#include "base/signals.h"
 #include "cli/commands.h"
 #include "cli/daemonize.h"
 #include "cli/logging.h"
 #include "cli/mount_arguments.h"
 #include "cli/report.h"
-#include "cli/signals.h"
 #include "embed/mount_options.h"
 #include "passthroughfs/filesystem.h"
 #include "passthroughfs/version.h"
@@ -84,16 +85,18 @@ int run_mount(Arguments arguments) {
   log_info("serving {} at {}", parsed->config.source, parsed->config.mountpoint);
 
   // From here on the mount serves; it ends by an unmount or by a signal.
-  SignalThread signals(
-      [&filesystem] {
-        auto stopped = filesystem.stop();
-        if (stopped) return;
-        log_error("{}", stopped.error().message);
-        // Detached, but open files keep the connection, which this process cannot cut in another
-        // way (no fusectl) than by going away.
-        if (stopped.error().code == EBUSY) _exit(kExitOk);
-      },
-      parsed->log_file.empty() ? std::function<void()>() : reopen_log);
+  std::optional<SignalThread> signals;
+  if (!filesystem.is_guarded())
+    signals.emplace(
+        [&filesystem] {
+          auto stopped = filesystem.stop();
+          if (stopped) return;
+          log_error("{}", stopped.error().message);
+          // Detached, but open files keep the connection, which this process cannot cut in another
+          // way (no fusectl) than by going away.
+          if (stopped.error().code == EBUSY) _exit(kExitOk);
+        },
+        parsed->log_file.empty() ? std::function<void()>() : reopen_log);
   if (auto served = filesystem.run(); !served) {
     log_error("{}", served.error().message);
     return kExitFailure;

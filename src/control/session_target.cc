@@ -119,15 +119,20 @@ Statistics SessionTarget::stats() const {
   stats.source_known = view.source_known;
   stats.locks = view.locks;
   stats.notes = view.notes;
+  stats.recover = view.recover;
+  stats.server_pid = static_cast<std::uint32_t>(getpid());
+  if (processes_.add_to_stats) processes_.add_to_stats(stats);
   return stats;
 }
 
 MountInfo SessionTarget::info() const {
   const MountConfig& config = session_.config();
-  return {.source = config.source,
-          .mountpoint = config.mountpoint,
-          .version = PASSTHROUGHFS_VERSION,
-          .pid = static_cast<std::uint32_t>(getpid())};
+  MountInfo info{.source = config.source,
+                 .mountpoint = config.mountpoint,
+                 .version = PASSTHROUGHFS_VERSION,
+                 .pid = static_cast<std::uint32_t>(getpid())};
+  if (processes_.add_to_info) processes_.add_to_info(info);
+  return info;
 }
 
 }  // namespace passthroughfs

@@ -11,8 +11,14 @@ namespace passthroughfs {
 // A running session as the control socket sees it. The session must outlive this.
 class SessionTarget : public ControlTarget {
  public:
-  SessionTarget(const Session& session, std::function<Outcome<void>()> unmount)
-      : session_(session), unmount_(std::move(unmount)) {}
+  // Adds what is known of the processes outside the session, if anything is.
+  struct Processes {
+    std::function<void(Statistics&)> add_to_stats;
+    std::function<void(MountInfo&)> add_to_info;
+  };
+  SessionTarget(const Session& session, std::function<Outcome<void>()> unmount,
+                Processes processes = {})
+      : session_(session), unmount_(std::move(unmount)), processes_(std::move(processes)) {}
 
   [[nodiscard]] OpenFilePage handles(std::uint64_t position, std::size_t most) const override;
   [[nodiscard]] Statistics stats() const override;
@@ -23,6 +29,7 @@ class SessionTarget : public ControlTarget {
  private:
   const Session& session_;
   const std::function<Outcome<void>()> unmount_;
+  const Processes processes_;
 };
 
 // "O_RDWR", "O_APPEND", ...: the access mode first.

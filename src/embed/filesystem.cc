@@ -14,6 +14,7 @@
 
 #include "base/log.h"
 #include "base/mutex.h"
+#include "base/signals.h"
 #include "channel/mount.h"
 #include "control/server.h"
 #include "control/session_target.h"
@@ -21,6 +22,7 @@
 #include "embed/observation.h"
 #include "embed/preflight.h"
 #include "embed/unmount_helper.h"
+#include "guard/guardian.h"
 #include "proto/mount_point.h"
 #include "session/session.h"
 #include "source/credentials.h"
@@ -89,6 +91,7 @@ class Filesystem::Impl {
   Outcome<void> run();
   Outcome<void> stop();
 
+  [[nodiscard]] bool is_guarded() const noexcept { return guardian_ != nullptr; }
   void trace_requests(bool traced) noexcept { config_.trace = traced; }
   void dedicate_process(bool dedicated) noexcept { dedicated_ = dedicated; }
   void offer_control(bool offered) noexcept { control_ = offered; }
@@ -117,6 +120,11 @@ class Filesystem::Impl {
   }
   // The mount point may carry another mount by now, which is none of our business.
   bool is_mounted() const { return device_at(config_.mountpoint.c_str()) == device_; }
+  Outcome<void> start_here();
+  Outcome<void> start_guarded();
+  int serve_guarded(bool again);
+  Outcome<void> begin_serving(const Session::Takeover& takeover);
+  Outcome<void> watch();
   void start_control();
   Result<void> detach(bool lazy) {
     if (helper_ != nullptr) {
@@ -144,12 +152,17 @@ class Filesystem::Impl {
   std::unique_ptr<ControlServer> server_;
   std::unique_ptr<Observation> observation_;
   dev_t device_ = 0;
+  std::unique_ptr<Guardian> guardian_;  // with recover=on
+  bool is_server_ = false;              // of the guardian's; constant once there are threads
 };
 
 Outcome<void> Filesystem::Impl::mount() {
   if (phase() != Phase::configuring) return Error{EBUSY, "mounted before"};
   if (auto checked = preflight(config_); !checked) return checked;
   if (auto checked = check_rights(config_); !checked) return checked;
+  if (config_.recover.value_or(false) && !dedicated_) {
+    return Error{EINVAL, "recover=on needs a process that does nothing else"};
+  }
 
   std::string message;
   auto session = Session::create(config_, message);
@@ -170,12 +183,29 @@ Outcome<void> Filesystem::Impl::mount() {
   device_ = device_at(config_.mountpoint.c_str());
 
   // From here on the mount exists: a failure has to take it away again.
-  if (dedicated_) prepare_process();
-  if (auto started = session_->start(std::move(device).value(), message); !started) {
+  auto started = [&]() -> Outcome<void> {
+    if (auto connected = session_->connect(std::move(device).value(), message); !connected) {
+      return Error{connected.error().value(), message};
+    }
+    return config_.recover.value_or(false) ? start_guarded() : start_here();
+  }();
+  if (!started) {
     (void)detach(true);  // the reason of the failure is what the user needs to see
     session_.reset();
     helper_.reset();
-    return Error{started.error().value(), message};
+  }
+  return started;
+}
+
+Outcome<void> Filesystem::Impl::start_here() {
+  if (dedicated_) prepare_process();
+  return begin_serving({});
+}
+
+Outcome<void> Filesystem::Impl::begin_serving(const Session::Takeover& takeover) {
+  std::string message;
+  if (auto serving = session_->serve(takeover, message); !serving) {
+    return Error{serving.error().value(), message};
   }
   {
     MutexLock lock(mutex_);
@@ -188,8 +218,82 @@ Outcome<void> Filesystem::Impl::mount() {
   return {};
 }
 
+// ---- in two processes
+// ----------------------------------------------------------------------------
+
+Outcome<void> Filesystem::Impl::start_guarded() {
+  auto guardian =
+      Guardian::create([this](bool again) { return serve_guarded(again); }, prepare_process);
+  if (!guardian) return Error{guardian.error().value(), "no memory for the guardian"};
+  guardian_ = std::move(*guardian);
+  if (auto started = guardian_->start(); !started) return started;
+  MutexLock lock(mutex_);
+  phase_ = Phase::serving;
+  return {};
+}
+
+// The server's life, on a thread of its process.
+int Filesystem::Impl::serve_guarded(bool again) {
+  is_server_ = true;
+  (void)!::chdir("/");  // it may be asked to unmount where it was started
+  if (auto begun = begin_serving({again, guardian_->descriptors()}); !begun) {
+    guardian_->failed(begun.error());
+  }
+  guardian_->ready();
+  int code = 0;
+  {
+    SignalThread signals(
+        [this] {
+          auto stopped = stop();
+          if (stopped) return;
+          // Detached and in use, and only the end of the process will cut the connection.
+          if (stopped.error().code == EBUSY) guardian_->failed(stopped.error());
+          log_error("{}", stopped.error().message);
+        },
+        log_can_reopen() ? std::function<void()>(log_reopen) : std::function<void()>());
+    if (auto served = run(); !served) {
+      log_error("{}", served.error().message);
+      code = 1;
+    }
+  }
+  return code;
+}
+
+// The guardian's.
+Outcome<void> Filesystem::Impl::watch() {
+  const Outcome<int> ended = guardian_->watch();
+  end();
+  if (is_mounted()) {
+    if (auto gone = detach(true); !gone) {
+      log_warning("cannot unmount {}: {}", config_.mountpoint, gone.error().to_string());
+    }
+  }
+  helper_.reset();
+  if (!ended) {
+    return Error{ended.error().code,
+                 fmt::format("{}: {}", config_.mountpoint, ended.error().message)};
+  }
+  if (*ended != 0) return Error{EIO, fmt::format("{}: the server has failed", config_.mountpoint)};
+  return {};
+}
+
 void Filesystem::Impl::start_control() {
-  target_ = std::make_unique<SessionTarget>(*session_, [this] { return stop(); });
+  SessionTarget::Processes processes;
+  if (guardian_) {
+    processes.add_to_info = [this](MountInfo& info) {
+      info.pid = static_cast<std::uint32_t>(guardian_->guardian_pid());
+    };
+    processes.add_to_stats = [this](Statistics& stats) {
+      stats.guardian_pid = static_cast<std::uint32_t>(guardian_->guardian_pid());
+      stats.server_starts = guardian_->starts();
+      stats.last_pause_ns = guardian_->last_pause();
+      if (!guardian_->is_watched()) {
+        stats.notes.emplace_back("the guardian is gone: the mount would not survive a crash now");
+      }
+    };
+  }
+  target_ = std::make_unique<SessionTarget>(
+      *session_, [this] { return stop(); }, std::move(processes));
   auto server = ControlServer::start(device_, *target_);
   // The mount is worth more than its socket.
   if (!server) {
@@ -205,6 +309,7 @@ Outcome<void> Filesystem::Impl::run() {
   } else if (now == Phase::ended) {
     return {};
   }
+  if (guardian_ && !is_server_) return watch();
   const Result<void> served = session_->wait();
   bool stopped = false;
   {
@@ -221,7 +326,8 @@ Outcome<void> Filesystem::Impl::run() {
       log_warning("cannot unmount {}: {}", config_.mountpoint, gone.error().to_string());
     }
   }
-  helper_.reset();
+  // A guardian's descriptors are not the server's to close.
+  if (!is_server_) helper_.reset();
   if (!served && !stopped) {
     return Error{served.error().value(),
                  fmt::format("{}: the connection to the kernel ended: {}", config_.mountpoint,
@@ -231,6 +337,8 @@ Outcome<void> Filesystem::Impl::run() {
 }
 
 Outcome<void> Filesystem::Impl::stop() {
+  // The guardian's signals end the mount; its server does.
+  if (guardian_ && !is_server_) return {};
   MutexLock one_at_a_time(stop_mutex_);
   {
     MutexLock lock(mutex_);
@@ -276,6 +384,7 @@ void Filesystem::offer_control(bool offered) noexcept { impl_->offer_control(off
 void Filesystem::observe(std::function<void(const Change&)> observer) {
   impl_->observe(std::move(observer));
 }
+bool Filesystem::is_guarded() const noexcept { return impl_->is_guarded(); }
 void Filesystem::trace_requests(bool traced) noexcept { impl_->trace_requests(traced); }
 Outcome<void> Filesystem::mount() { return impl_->mount(); }
 Outcome<void> Filesystem::run() { return impl_->run(); }

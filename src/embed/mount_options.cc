@@ -18,10 +18,6 @@ Error bad_value(std::string_view option, std::string_view value, std::string_vie
           fmt::format("bad value '{}' for option '{}'; allowed: {}", value, option, allowed)};
 }
 
-Error unavailable(std::string_view what) {
-  return {ENOTSUP, fmt::format("{} is not available in this version", what)};
-}
-
 // Digits, optionally followed by K or M.
 bool parse_number(std::string_view text, std::uint64_t& number) {
   std::uint64_t unit = 1;
@@ -116,10 +112,9 @@ constexpr auto kOptions = std::to_array<MountOption>({
        c.journal_file = c.journal == JournalMode::file ? std::string(v) : std::string();
        return {};
      }},
-    {"recover", ValueKind::choice, "off|on",
-     "survive a crash of the serving process (this version: off)",
-     [](Config&, Value v) -> Outcome<void> {
-       if (v == "on") return unavailable("recover=on");
+    {"recover", ValueKind::choice, "off|on", "survive a crash of the serving process",
+     [](Config& c, Value v) -> Outcome<void> {
+       c.recover = v == "on";
        return {};
      }},
     {"ro", ValueKind::flag, "", "read-only",

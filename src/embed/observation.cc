@@ -30,21 +30,25 @@ void Observation::run() {
   (void)pthread_setname_np(pthread_self(), "observer");
   // From the mount's beginning, however long this thread took to begin.
   std::optional<std::string> token;
-  for (;;) {
+  while (!changes_.is_interrupted()) {
     auto report = changes_.since(token, true);
     if (!report) {
-      if (!changes_.is_interrupted()) {
-        log_error("no more changes are told to the observer: {}", report.error().message);
-      }
+      if (changes_.is_interrupted()) break;
+      log_error("no more changes are told to the observer: {}", report.error().message);
       return;
     }
     tell(*report);
     token = report->token;
-    while (!changes_.wait_for_change(*token,
+    while (!changes_.is_interrupted() &&
+           !changes_.wait_for_change(*token,
                                      std::chrono::steady_clock::now() + std::chrono::hours(1))) {
-      if (changes_.is_interrupted()) return;
     }
-    std::this_thread::sleep_for(kGather);
+    if (!changes_.is_interrupted()) std::this_thread::sleep_for(kGather);
+  }
+  if (auto last = changes_.until_end(token)) {
+    tell(*last);
+  } else {
+    log_warning("the last changes are not told to the observer: {}", last.error().message);
   }
 }
 

@@ -10,6 +10,7 @@
 #include "ops/mount_state.h"
 #include "source/credentials.h"
 #include "source/sys.h"
+#include "table/ledger.h"
 #include "wire/requests.h"
 
 namespace passthroughfs {
@@ -30,12 +31,34 @@ class ServingThread {
   ~ServingThread() = default;
 };
 
+// Of a request that a process had begun to serve before it died. It may have been carried out, in
+// part or as a whole, but nobody has had the answer: an operation that must not run twice looks at
+// the source to see whether it has.
+struct Repeat {
+  bool again = false;
+  std::int64_t began = 0;  // when it was first begun, nanoseconds of CLOCK_REALTIME_COARSE
+  InodeKey subject{};      // what note_subject() was told then
+
+  // Whether something that has the name now was made by the request: by its birth time, and where
+  // the source has none, because the kernel asks to make only what it does not know to be there.
+  [[nodiscard]] bool has_made(const struct statx& st) const noexcept {
+    if (!again) return false;
+    if ((st.stx_mask & STATX_BTIME) == 0) return true;
+    return st.stx_btime.tv_sec * std::int64_t{1'000'000'000} + st.stx_btime.tv_nsec >= began;
+  }
+};
+
 // What an operation works with: one request on one thread.
 class OpContext {
  public:
   OpContext(MountState& state_, const wire::Request& request_, const wire::DecodeOptions& decode_,
-            MutableByteSpan buffer_, ServingThread& thread) noexcept
-      : state(state_), request(request_), decode(decode_), buffer(buffer_), thread_(thread) {
+            MutableByteSpan buffer_, ServingThread& thread, const Repeat& repeat_ = {}) noexcept
+      : state(state_),
+        request(request_),
+        decode(decode_),
+        buffer(buffer_),
+        repeat(repeat_),
+        thread_(thread) {
     caller.uid = request.header.uid;
     caller.gid = request.header.gid;
     caller.pid = static_cast<pid_t>(request.header.pid);
@@ -65,7 +88,17 @@ class OpContext {
   const wire::DecodeOptions& decode;
   // Room for the answer's data; answers may point into it until they are sent.
   const MutableByteSpan buffer;
+  const Repeat repeat;
   Caller caller;
+
+  // Before the call: what tells afterwards whether it was made. A successor finds it in `repeat`.
+  void note_subject(const struct statx& st) noexcept {
+    Ledger* const ledger = ledger_in_hand().ledger;
+    if (ledger == nullptr) return;
+    ledger->subject_device = device_number(st.stx_dev_major, st.stx_dev_minor);
+    ledger->subject_ino = st.stx_ino;
+    std::atomic_signal_fence(std::memory_order_seq_cst);
+  }
 
   // What this request has told the record of changes, by Effect (op_table.h). Rows of the table
   // that change something must tell it; see announce.h.

@@ -5,7 +5,9 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstring>
 #include <optional>
+#include <vector>
 
 #include "ops/announce.h"
 #include "ops/attributes.h"
@@ -186,6 +188,23 @@ Result<ByteSpan> read(OpContext& context, const wire::ReadRequest& request, wire
 
 namespace {
 
+// How much of an append a process had written before it died: what the file has had since then at
+// the end that the kernel knew. (If somebody appends behind the mount as well, that end is not
+// where the data went, and it is appended again.)
+std::size_t appended_before(OpContext& context, const OpenFile& file,
+                            const wire::WriteRequest& request) {
+  const auto st = sys::stat_at(file.fd(), "", STATX_SIZE);
+  if (!st || st->stx_size <= request.offset) return 0;
+  const auto reading = context.state.source.reopen(file.fd(), O_RDONLY);
+  if (!reading) return 0;
+  const std::size_t most =
+      std::min<std::uint64_t>(st->stx_size - request.offset, request.data.size());
+  std::vector<std::byte> there(most);
+  const auto got = read_fully(reading->borrow(), there, request.offset, 0);
+  if (!got || *got != most || std::memcmp(there.data(), request.data.data(), most) != 0) return 0;
+  return most;
+}
+
 Result<wire::WriteOut> write_data(OpContext& context, const wire::WriteRequest& request) {
   const bool writeback = (request.write_flags & wire::kWriteCache) != 0;
   // Page writeback carries flags of whichever file the kernel had at hand: it is positional and
@@ -226,6 +245,7 @@ Result<wire::WriteOut> write_data(OpContext& context, const wire::WriteRequest& 
   const bool kill = (request.write_flags & wire::kWriteKillSuidgid) != 0;
   const AnnouncedInode change(context, inode, file.fd(), mark::kData);
   std::size_t done = 0;
+  if (append && context.repeat.again) done = appended_before(context, file, request);
   const auto write_all = [&]() -> Result<void> {
     while (done < request.data.size()) {
       const iovec part{const_cast<std::byte*>(request.data.data()) + done,

@@ -169,6 +169,7 @@ Result<DirentPlusReply> readdirplus(OpContext& context, const wire::ReadRequest&
 
 Result<void> releasedir(OpContext& context, const wire::ReleaseRequest& request) {
   if (context.state.config.handles == HandleMode::stateless) return ok();
+  if (was_released(context, request.fh)) return ok();
   TRY(close_handle(context.state, context.node_id(), request.fh));
   context.state.locks.drop_handle(context.node_id(), request.fh);
   return ok();

@@ -164,6 +164,17 @@ Result<wire::OpenOut> add_handle(OpContext& context, const InodeRef& inode, Sour
   return out;
 }
 
+// Whether the file was made by this very request, before the process died that served it. It will
+// be opened with the daemon's rights, so what is not the caller's never is.
+bool was_created(OpContext& context, const InodeRef& parent,
+                 const wire::CreateRequest& request) noexcept {
+  if (!context.repeat.again) return false;
+  const auto st = sys::stat_at(parent.fd(), request.name.data(), STATX_BASIC_STATS | STATX_BTIME);
+  if (!st || !S_ISREG(st->stx_mode) || !context.repeat.has_made(*st)) return false;
+  if (impersonation_enabled() && st->stx_uid != context.caller.uid) return false;
+  return (st->stx_mask & STATX_BTIME) != 0 || ((request.flags & O_EXCL) != 0 && st->stx_size == 0);
+}
+
 // A file that gets a name later, or none at all.
 void tell_nameless(OpContext& context, const InodeRef& inode) noexcept {
   context.told |= bit_of(Effect::names);
@@ -232,8 +243,18 @@ Result<CreateReply> create(OpContext& context, const wire::CreateRequest& reques
   };
   AnnouncedNames change(context);
   change.creates(parent, request.name);
-  auto file = (request.mode & S_ISGID) != 0 ? as_caller_with_groups(context.caller, open_as_asked)
-                                            : as_caller(context.caller, open_as_asked);
+  auto file = [&]() -> Result<SourceFile> {
+    if (was_created(context, parent, request)) {
+      // It is the caller's whatever its mode says, as it is for who creates it.
+      return open_without_append(request.flags, [&](int flags) {
+        return with_descriptors(context.state, [&] {
+          return own(::openat(parent.fd().get(), name, flags | O_NOFOLLOW | O_NONBLOCK));
+        });
+      });
+    }
+    return (request.mode & S_ISGID) != 0 ? as_caller_with_groups(context.caller, open_as_asked)
+                                         : as_caller(context.caller, open_as_asked);
+  }();
   if (!file) return file.error();
 
   const auto finish = [&]() -> Result<CreateReply> {
@@ -329,6 +350,7 @@ Result<void> flush(OpContext& context, const wire::FlushRequest& request) {
 
 Result<void> release(OpContext& context, const wire::ReleaseRequest& request) {
   if (context.state.config.handles == HandleMode::stateless) return ok();
+  if (was_released(context, request.fh)) return ok();
   TRY(close_handle(context.state, context.node_id(), request.fh));
   // Locks of the open file description go with it; then others may have theirs.
   context.state.locks.drop_handle(context.node_id(), request.fh);

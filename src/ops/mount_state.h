@@ -14,6 +14,7 @@
 #include "table/fd_budget.h"
 #include "table/handle_table.h"
 #include "table/inode_table.h"
+#include "table/ledger.h"
 #include "table/lock_table.h"
 
 namespace passthroughfs {
@@ -49,6 +50,7 @@ struct MountState {
   FdBudget budget;
   std::unique_ptr<InodeTable> inodes;
   std::unique_ptr<HandleTable> handles;
+  std::unique_ptr<Ledgers> ledgers;  // null: no successor would look at them
   // The record of changes, and what operations tell it; null: none is kept.
   std::unique_ptr<ChangeJournal> journal;
   ChangeTracker* changes = nullptr;

@@ -6,6 +6,7 @@
 #include <array>
 #include <cstring>
 
+#include "base/fault.h"
 #include "base/log.h"
 #include "ops/handlers.h"
 #include "ops/open_file.h"
@@ -16,6 +17,12 @@ namespace {
 using wire::Opcode;
 
 // ---- answering: one overload per kind of result ------------------------------------------------
+
+// What an answer handed over that could not be sent comes back. A successor of this process goes on
+// with it.
+void begin_taking_back() noexcept {
+  if (Ledger* const ledger = ledger_in_hand().ledger) ledger->phase.store(Ledger::kTakingBack);
+}
 
 void give_up_entry(MountState& state, const wire::EntryOut& entry) {
   if (entry.nodeid != 0) (void)state.inodes->forget(entry.nodeid, 1);
@@ -29,11 +36,14 @@ requires std::is_trivially_copyable_v<T>
 void answer(OpContext&, wire::Reply& reply, const T& out) { (void)reply.value(out); }
 
 void answer(OpContext& context, wire::Reply& reply, const EntryReply& entry) {
-  if (!reply.value(entry.out)) give_up_entry(context.state, entry.out);
+  if (reply.value(entry.out)) return;
+  begin_taking_back();
+  give_up_entry(context.state, entry.out);
 }
 
 void answer(OpContext& context, wire::Reply& reply, const OpenReply& opened) {
   if (!reply.value(opened.out)) {
+    begin_taking_back();
     (void)close_handle(context.state, context.node_id(), opened.out.fh);
   }
 }
@@ -41,6 +51,7 @@ void answer(OpContext& context, wire::Reply& reply, const OpenReply& opened) {
 void answer(OpContext& context, wire::Reply& reply, const CreateReply& created) {
   const std::array parts{bytes_of(created.entry), bytes_of(created.open)};
   if (!reply.parts(parts)) {
+    begin_taking_back();
     (void)close_handle(context.state, created.entry.nodeid, created.open.fh);
     give_up_entry(context.state, created.entry);
   }
@@ -48,6 +59,7 @@ void answer(OpContext& context, wire::Reply& reply, const CreateReply& created) 
 
 void answer(OpContext& context, wire::Reply& reply, const DirentPlusReply& list) {
   if (reply.data(list.entries)) return;
+  begin_taking_back();
   ByteSpan rest = list.entries;
   while (rest.size() >= sizeof(wire::DirentPlus)) {
     wire::DirentPlus entry;
@@ -80,6 +92,7 @@ struct Adapter<Function, kEffect> {
       (void)reply.error(request.error());
       return;
     }
+    if constexpr (kEffect != Effect::none) fault_point(Fault::intent);
     auto result = Function(context, *request);
     if constexpr (must_tell(kEffect)) {
       if (result && !context.moving()) check_told(context, kEffect);

@@ -64,6 +64,14 @@ Result<void> ensure_descriptor(MountState& state, const HandleRef& handle) noexc
   return ok();
 }
 
+bool was_released(OpContext& context, std::uint64_t fh) noexcept {
+  if (!context.repeat.again || context.state.handles->node_of(fh) == context.node_id()) {
+    return false;
+  }
+  context.state.locks.drop_handle(context.node_id(), fh);
+  return true;
+}
+
 Result<void> close_handle(MountState& state, NodeId node, std::uint64_t fh) noexcept {
   // Without its descriptor: a close must not fail, nor lose count, for want of one.
   auto inode = state.inodes->pin(node);

@@ -35,6 +35,10 @@ Result<void> ensure_descriptor(MountState& state, const HandleRef& handle) noexc
 // way of I/O. EBADF as HandleTable::release.
 Result<void> close_handle(MountState& state, NodeId node, std::uint64_t fh) noexcept;
 
+// Whether a RELEASE that a process had begun to serve before it died was done by then. Locks that
+// were taken through the handle are dropped in any case.
+[[nodiscard]] bool was_released(OpContext& context, std::uint64_t fh) noexcept;
+
 // The mount option: reading leaves the source's access times alone. Set after the open, because
 // only the owner may open that way. Best effort where the daemon may not either.
 void leave_access_times(const MountState& state, BorrowedFd fd) noexcept;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 
 namespace passthroughfs {
@@ -37,6 +38,7 @@ struct MountConfig {
   std::string subtype;                 // empty: passthroughfs
   std::uint32_t max_read = 0;          // bytes; 0: max_write
   std::uint32_t max_write = 1U << 20;  // bytes
+  std::optional<bool> recover;         // survive a crash of the serving process; empty: as may be
   bool trace = false;                  // -d: a line per request
 };
 

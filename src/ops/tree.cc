@@ -14,17 +14,32 @@
 namespace passthroughfs::ops {
 namespace {
 
-// Makes something new below the request's node as the caller, then looks it up.
+// Whether what has the name now was made by this very request, before the process died that served
+// it. `same(parent, name)`: it also is what the request asks for.
+template <typename Same>
+bool was_made(OpContext& context, const InodeRef& parent, const char* name, Same&& same) {
+  if (!context.repeat.again) return false;
+  const auto st = sys::stat_at(parent.fd(), name, STATX_BASIC_STATS | STATX_BTIME);
+  return st && context.repeat.has_made(*st) && same(*st);
+}
+
+// Makes something new below the request's node as the caller, then looks it up. `type`: S_IF*.
 template <typename Make>
-Result<EntryReply> make_entry(OpContext& context, std::string_view name, std::uint32_t umask,
-                              Make&& make) {
+Result<EntryReply> make_entry(OpContext& context, std::string_view name, mode_t type,
+                              std::uint32_t umask, Make&& make) {
   const InodeRef parent = TRY(context.node());
   TRY(context.take_groups());
   // The source applies the mask itself, because a default ACL overrides it.
   set_thread_umask(umask);
   AnnouncedNames change(context);
   change.creates(parent, name);
-  TRY(as_caller(context.caller, [&] { return check_void(make(parent.fd().get(), name.data())); }));
+  auto made =
+      as_caller(context.caller, [&] { return check_void(make(parent.fd().get(), name.data())); });
+  if (!made && !(made.error() == EEXIST && was_made(context, parent, name.data(), [&](auto& st) {
+                   return (st.stx_mode & S_IFMT) == type;
+                 }))) {
+    return made.error();
+  }
   InodeRef inode;
   auto entry = look_up(context.state, parent, name.data(), &inode);
   if (!entry) {
@@ -60,8 +75,12 @@ Result<void> remove(OpContext& context, std::string_view name, int flags) {
   const KeptOverRemoval kept(context.state, parent, name.data());
   AnnouncedNames change(context);
   change.removes(parent, name);
-  TRY(as_caller(context.caller,
-                [&] { return check_void(::unlinkat(parent.fd().get(), name.data(), flags)); }));
+  auto removed = as_caller(context.caller, [&] {
+    return check_void(::unlinkat(parent.fd().get(), name.data(), flags));
+  });
+  // The kernel asks to remove only what it has seen, and lets nobody else at it meanwhile.
+  if (!removed && removed.error() == ENOENT && context.repeat.again) return ok();
+  if (!removed) return removed.error();
   change.happened();
   return ok();
 }
@@ -79,21 +98,22 @@ Result<ByteSpan> readlink(OpContext& context, const wire::ReadlinkRequest&) {
 }
 
 Result<EntryReply> symlink(OpContext& context, const wire::SymlinkRequest& request) {
-  return make_entry(context, request.name, 0, [&](int parent, const char* name) {
+  return make_entry(context, request.name, S_IFLNK, 0, [&](int parent, const char* name) {
     return ::symlinkat(request.target.data(), parent, name);
   });
 }
 
 Result<EntryReply> mknod(OpContext& context, const wire::MknodRequest& request) {
-  return make_entry(context, request.name, request.umask, [&](int parent, const char* name) {
+  const mode_t type = (request.mode & S_IFMT) != 0 ? request.mode & S_IFMT : S_IFREG;
+  return make_entry(context, request.name, type, request.umask, [&](int parent, const char* name) {
     return ::mknodat(parent, name, request.mode, decode_device(request.rdev));
   });
 }
 
 Result<EntryReply> mkdir(OpContext& context, const wire::MkdirRequest& request) {
-  return make_entry(context, request.name, request.umask, [&](int parent, const char* name) {
-    return ::mkdirat(parent, name, request.mode);
-  });
+  return make_entry(
+      context, request.name, S_IFDIR, request.umask,
+      [&](int parent, const char* name) { return ::mkdirat(parent, name, request.mode); });
 }
 
 Result<EntryReply> link(OpContext& context, const wire::LinkRequest& request) {
@@ -117,7 +137,13 @@ Result<EntryReply> link(OpContext& context, const wire::LinkRequest& request) {
           ::linkat(AT_FDCWD, path.c_str(), parent.fd().get(), name, AT_SYMLINK_FOLLOW));
     });
   }
-  if (!linked) return linked.error();
+  // Made before the process died that served this: whoever had the name before is another file.
+  const bool made_before = !linked && linked.error() == EEXIST && context.repeat.again && [&] {
+    const auto st = sys::stat_at(parent.fd(), name, STATX_INO);
+    return st && st->stx_ino == inode->key.ino &&
+           device_number(st->stx_dev_major, st->stx_dev_minor) == inode->key.device;
+  }();
+  if (!linked && !made_before) return linked.error();
   change.made(inode);
   return EntryReply{TRY(look_up(context.state, parent, name))};
 }
@@ -130,16 +156,38 @@ Result<void> rmdir(OpContext& context, const wire::RmdirRequest& request) {
   return remove(context, request.name, AT_REMOVEDIR);
 }
 
+namespace {
+
+// An exchange that is made twice is not made; and a whiteout would follow what it stands for. Which
+// file has the old name tells whether it was made before.
+bool was_moved(OpContext& context, const InodeRef& from, const wire::RenameRequest& request) {
+  if ((request.flags & (RENAME_EXCHANGE | RENAME_WHITEOUT)) == 0) return false;
+  const auto st = sys::stat_at(from.fd(), request.old_name.data(), STATX_INO);
+  const Repeat& repeat = context.repeat;
+  if (repeat.again && repeat.subject.ino != 0) {
+    return !st || st->stx_ino != repeat.subject.ino ||
+           device_number(st->stx_dev_major, st->stx_dev_minor) != repeat.subject.device;
+  }
+  if (st) context.note_subject(*st);
+  return false;
+}
+
+}  // namespace
+
 Result<void> rename(OpContext& context, const wire::RenameRequest& request) {
   const InodeRef from = TRY(context.node());
   const InodeRef to = TRY(context.state.inodes->get(request.new_parent));
+  if (was_moved(context, from, request)) return ok();
   const KeptOverRemoval kept(context.state, to, request.new_name.data());
   AnnouncedNames change(context);
   change.moves(from, request.old_name, to, request.new_name, request.flags);
-  TRY(as_caller(context.caller, [&] {
+  auto moved = as_caller(context.caller, [&] {
     return check_void(::renameat2(from.fd().get(), request.old_name.data(), to.fd().get(),
                                   request.new_name.data(), request.flags));
-  }));
+  });
+  // As for a removal: that the old name is gone is the rename's own doing.
+  if (!moved && moved.error() == ENOENT && context.repeat.again) return ok();
+  if (!moved) return moved.error();
   change.happened();
   return ok();
 }

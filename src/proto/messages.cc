@@ -188,6 +188,11 @@ void to_json(Json& json, const Statistics& stats) {
   json["writeback"] = stats.writeback;
   json["journal"] = stats.journal;
   json["source_known"] = stats.source_known;
+  json["recover"] = stats.recover ? "on" : "off";
+  json["guardian_pid"] = stats.guardian_pid;
+  json["server_pid"] = stats.server_pid;
+  json["server_starts"] = stats.server_starts;
+  json["last_pause_ns"] = stats.last_pause_ns;
   json["locks"] = stats.locks;
   json["notes"] = stats.notes;
 }
@@ -213,6 +218,13 @@ void from_json(const Json& json, Statistics& stats) {
   read_field(json, "writeback", stats.writeback);
   read_field(json, "journal", stats.journal);
   read_field(json, "source_known", stats.source_known);
+  std::string recover;
+  read_field(json, "recover", recover);
+  stats.recover = recover == "on";
+  read_field(json, "guardian_pid", stats.guardian_pid);
+  read_field(json, "server_pid", stats.server_pid);
+  read_field(json, "server_starts", stats.server_starts);
+  read_field(json, "last_pause_ns", stats.last_pause_ns);
   read_field(json, "locks", stats.locks);
   read_field(json, "notes", stats.notes);
 }

@@ -11,9 +11,12 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <optional>
 
+#include "base/fault.h"
 #include "base/log.h"
+#include "base/region.h"
 #include "channel/dev_fuse.h"
 #include "channel/uring.h"
 #include "ops/mount_state.h"
@@ -32,6 +35,8 @@ namespace {
 // Address space of the tables, not memory: 8 GiB and 512 MiB.
 constexpr std::uint32_t kMostInodes = 1U << 26;
 constexpr std::uint32_t kMostHandles = 1U << 22;
+constexpr std::uint32_t kMostLockOwners = 1U << 20;
+constexpr std::uint32_t kMostLedgers = 2100;  // more than there can be threads
 
 // Up to the hard limit, which is the administrator's word; gives the limit in force.
 std::uint64_t raise_descriptor_limit() {
@@ -81,7 +86,8 @@ class SessionImpl final : public Session {
   ~SessionImpl() override;
 
   Result<void> prepare(std::string& message);
-  Result<void> start(UniqueFd device, std::string& message) override;
+  Result<void> connect(UniqueFd device, std::string& message) override;
+  Result<void> serve(const Takeover& takeover, std::string& message) override;
   Result<void> wait() override;
   [[nodiscard]] unsigned root_mode() const override { return S_IFDIR; }
   [[nodiscard]] unsigned long source_mount_flags() const override;
@@ -92,13 +98,27 @@ class SessionImpl final : public Session {
 
  private:
   Result<Negotiated> shake_hands(std::string& message, bool rings);
+  Result<void> prepare_recovery();
   Result<void> open_journal(std::string& message);
+  void tell_kernel_of_takeover();
   void no_rings(std::string why);
   void find_own_device();
   void choose_io(const Negotiated& settled);
 
+  // What a successor of this process needs besides the tables, in shared memory.
+  struct Continued {
+    std::atomic<std::uint64_t> mount_epoch;  // of the journal; 0: not opened yet
+  };
+  [[nodiscard]] Continued* continued() const noexcept {
+    return continued_ ? reinterpret_cast<Continued*>(continued_->data()) : nullptr;
+  }
+  [[nodiscard]] bool recovers() const noexcept { return continued_.has_value(); }
+
   // Destroyed from the bottom up: threads first, then the channel that they use, then the tables.
   mutable MountState state_;
+  std::optional<Region> continued_;  // with recover=on
+  Recovery recovery_{state_};
+  Negotiated settled_;
   std::unique_ptr<Channel> channel_;
   std::unique_ptr<Notifier> notifier_;
   std::unique_ptr<WorkerPool> pool_;
@@ -139,10 +159,25 @@ Result<void> SessionImpl::prepare(std::string& message) {
     state_.silent_close = kind.silent_close;
     stacked_ = kind.stacked;
   }
-  TRY(open_journal(message));
   state_.inodes->set_backing_closer(
       [](void* context, std::int32_t id) { static_cast<MountState*>(context)->backings.close(id); },
       &state_);
+  if (state_.config.recover.value_or(false)) {
+    if (auto prepared = prepare_recovery(); !prepared) {
+      message = "memory for recover=on: " + prepared.error().to_string();
+      return prepared.error();
+    }
+    return ok();  // the process that serves opens the journal
+  }
+  return open_journal(message);
+}
+
+// What a successor needs lies in memory that this process shares with it.
+Result<void> SessionImpl::prepare_recovery() {
+  state_.ledgers = TRY(Ledgers::create(kMostLedgers, request_room(state_.config.max_write)));
+  TRY(state_.locks.keep(kMostLockOwners));
+  TRY(state_.source.keep());
+  continued_.emplace(TRY(Region::create("passthroughfs-session", sizeof(Continued))));
   return ok();
 }
 
@@ -173,6 +208,8 @@ Result<void> SessionImpl::open_journal(std::string& message) {
     }
     options.file.clear();
   }
+  if (Continued* const before = continued()) options.mount_epoch = before->mount_epoch.load();
+  options.mapped = recovery_.mapped();
   const ChangeJournal::Subject subject{state_.source, *state_.inodes, *state_.handles, kMostInodes};
   auto journal = ChangeJournal::open(options, subject);
   if (!journal && !named && !options.file.empty()) {
@@ -189,6 +226,7 @@ Result<void> SessionImpl::open_journal(std::string& message) {
   }
   state_.journal = std::move(*journal);
   state_.changes = &state_.journal->tracker();
+  if (Continued* const next = continued()) next->mount_epoch.store(state_.journal->mount_epoch());
   return ok();
 }
 
@@ -267,20 +305,23 @@ void SessionImpl::no_rings(std::string why) {
   }
 }
 
-Result<void> SessionImpl::start(UniqueFd device, std::string& message) {
+Result<void> SessionImpl::connect(UniqueFd device, std::string& message) {
   std::string obstacle;
   std::unique_ptr<UringPlan> plan;
   UniqueFd ring_device;
-  if (state_.config.transport != TransportMode::dev) {
+  if (recovers()) {
+    // Requests that were on a ring are lost with the process that had it.
+    if (state_.config.transport == TransportMode::uring) no_rings("recover=on");
+  } else if (state_.config.transport != TransportMode::dev) {
     plan = plan_uring(obstacle);
     ring_device = TRY(duplicate(device.borrow()));
   }
   channel_ = make_dev_fuse_channel(std::move(device), state_.config.max_write);
-  const Negotiated settled = TRY(shake_hands(message, plan != nullptr));
-  if ((settled.flags & wire::init_flag::over_io_uring) != 0) {
+  settled_ = TRY(shake_hands(message, plan != nullptr));
+  if ((settled_.flags & wire::init_flag::over_io_uring) != 0) {
     channel_ = make_uring_channel(std::move(plan), std::move(channel_), std::move(ring_device),
-                                  settled.reply.max_write);
-  } else if (state_.config.transport != TransportMode::dev) {
+                                  settled_.reply.max_write);
+  } else if (state_.config.transport != TransportMode::dev && !recovers()) {
     if (obstacle.empty()) obstacle = uring_obstacle();
     no_rings(obstacle.empty() ? "the kernel does not offer it" : obstacle);
   }
@@ -289,21 +330,50 @@ Result<void> SessionImpl::start(UniqueFd device, std::string& message) {
         [](void* context) { return static_cast<MountState*>(context)->handles->any_file(); },
         &state_);
   }
-  state_.maps_direct_files = (settled.flags & wire::init_flag::direct_io_allow_mmap) != 0;
+  state_.maps_direct_files = (settled_.flags & wire::init_flag::direct_io_allow_mmap) != 0;
   find_own_device();
-  choose_io(settled);
+  choose_io(settled_);
+  return ok();
+}
+
+Result<void> SessionImpl::serve(const Takeover& takeover, std::string& message) {
+  if (recovers()) TRY(state_.source.recover(message));
+  if (takeover.again) {
+    end_first_faults();
+    if (auto taken = recovery_.take_tables(takeover.descriptors); !taken) {
+      message = "what the last server has left is damaged: " + taken.error().to_string();
+      return taken;
+    }
+  }
+  if (recovers()) TRY(open_journal(message));
   if (state_.journal) state_.journal->start(state_.own_device);
+  if (takeover.again) recovery_.finish_orphans(settled_.decode);
   notifier_ = std::make_unique<Notifier>(*channel_);
   state_.invalidations = notifier_.get();
-  pool_ = std::make_unique<WorkerPool>(
-      *channel_,
-      ServeContext{state_, settled.decode, ::geteuid(), impersonation_obstacle() == nullptr},
-      state_.config.threads);
+  pool_ = std::make_unique<WorkerPool>(*channel_,
+                                       ServeContext{state_, settled_.decode, ::geteuid(),
+                                                    impersonation_obstacle() == nullptr, recovery_},
+                                       state_.config.threads);
+  if (takeover.again) tell_kernel_of_takeover();
   auto started = pool_->start(message);
   if (pool_->unbound_for()) {
     no_rings("the kernel refused a ring: " + pool_->unbound_for()->to_string());
   }
   return started;
+}
+
+// Whatever was read and not answered is sent again; so nobody may have read anything yet. What was
+// to be invalidated is not known any more, so the pages of files that this process reads and writes
+// are.
+void SessionImpl::tell_kernel_of_takeover() {
+  if (auto sent = channel_->notify(wire::Notify::resend, {}); !sent) {
+    log_error("the kernel does not send requests again: {}", sent.error().to_string());
+  }
+  state_.handles->for_each([&](std::uint64_t, const HandleRef& handle) {
+    if (handle->kind == HandleKind::file && handle->io == HandleIo::daemon) {
+      state_.invalidations->drop_pages(handle->node);
+    }
+  });
 }
 
 Result<void> SessionImpl::wait() {
@@ -379,6 +449,7 @@ StatsView SessionImpl::stats() const {
   out.journal = !state_.journal ? "off" : state_.journal->file().empty() ? "memory" : "file";
   out.source_known = state_.journal && state_.journal->knows_source();
   out.locks = locks_stay_in_kernel(state_.config) ? "mount" : "source";
+  out.recover = recovers();
   if (state_.config.locks == LockMode::source && locks_stay_in_kernel(state_.config)) {
     out.notes.emplace_back("locks=source needs handles=table: locks are seen on this mount only");
   }

@@ -4,6 +4,7 @@
 #include <array>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -69,6 +70,7 @@ struct StatsView {
   std::string journal;             // "file", "memory", "off": where changes are recorded
   bool source_known = false;       // changes while nothing is mounted will be told
   std::vector<std::string> notes;  // degraded modes, one line each
+  bool recover = false;            // a crash of this process does not end the mount
 };
 
 // Serves one mount from the INIT handshake to the unmount. Thread-safe after start().
@@ -79,9 +81,17 @@ class Session {
   static Result<std::unique_ptr<Session>> create(const MountConfig& config, std::string& message);
   virtual ~Session() = default;
 
-  // Takes the mounted /dev/fuse descriptor, answers INIT, starts the workers and returns when the
-  // mount serves requests.
-  virtual Result<void> start(UniqueFd device, std::string& message) = 0;
+  // Takes the mounted /dev/fuse descriptor and answers INIT. Starts no thread.
+  virtual Result<void> connect(UniqueFd device, std::string& message) = 0;
+
+  // How a process comes to serve. Without recover=on only the first is possible.
+  struct Takeover {
+    bool again = false;                // another process has served before, and has died
+    std::span<const int> descriptors;  // that are to stay open whatever the tables say, sorted
+  };
+  // Starts the workers and returns when the mount serves requests. EUCLEAN: what the other process
+  // has left is damaged.
+  virtual Result<void> serve(const Takeover& takeover, std::string& message) = 0;
 
   // Waits until the mount is gone (unmounted by anyone, or connection aborted), ends and joins
   // every thread and closes everything. The result is an error only for an end that was not

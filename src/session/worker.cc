@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "session/worker.h"
 
+#include <cstring>
+#include <ctime>
 #include <new>
 
+#include "base/fault.h"
 #include "base/log.h"
 #include "ops/op_table.h"
 #include "session/pending_signal.h"
@@ -52,13 +55,105 @@ bool Worker::interrupted() const noexcept {
   return pool_.interrupted_early(current) || has_pending_signal(client_);
 }
 
-void Worker::answered(std::uint64_t unique, int error, std::size_t bytes) noexcept {
+void Worker::answered(std::uint64_t unique, int error, std::span<const ByteSpan> parts) noexcept {
   if (unique == current_.load(std::memory_order_relaxed)) {
     error_.store(error, std::memory_order_relaxed);
+    if (ledger_ != nullptr) note_answer(error, parts);
   }
   if (pool_.context().state.config.trace) {
+    std::size_t bytes = 0;
+    for (const ByteSpan part : parts) bytes += part.size();
     log_info("   unique={} {}", unique, wire::dump_reply(error, bytes));
   }
+}
+
+// ---- what a successor of this process would have to know
+// -----------------------------------------
+
+// False: the request is answered already.
+bool Worker::open_ledger(Incoming& incoming) noexcept {
+  const wire::InHeader& header = incoming.request.header;
+  const std::uint64_t unique = incoming.request.unique();
+  repeat_ = {};
+  if (incoming.request.resent() && !take_over(incoming, unique)) return false;
+  const Operation* const operation = find_operation(header.opcode);
+  must_note_ = operation != nullptr && operation->effect != Effect::none;
+  Ledger& ledger = *ledger_;
+  ledger.phase.store(Ledger::kServing, std::memory_order_relaxed);
+  ledger.opcode = header.opcode;
+  ledger.node = header.nodeid;
+  ledger.granted.store(0, std::memory_order_relaxed);
+  ledger.forgotten.store(0, std::memory_order_relaxed);
+  ledger.handle.store(0, std::memory_order_relaxed);
+  ledger.has_result = 0;
+  if (!repeat_.again) {
+    timespec now{};
+    (void)::clock_gettime(CLOCK_REALTIME_COARSE, &now);  // no system call
+    ledger.began = now.tv_sec * std::int64_t{1'000'000'000} + now.tv_nsec;
+    ledger.deaths = 0;
+    ledger.subject_device = ledger.subject_ino = 0;
+  }
+  std::atomic_signal_fence(std::memory_order_seq_cst);
+  ledger.unique.store(unique, std::memory_order_release);
+  if (Ledger* const earlier = std::exchange(earlier_, nullptr)) Recovery::close(*earlier);
+  return true;
+}
+
+// A request that is sent again, because a process died that had it in hand: what that process had
+// done for it. False: it is answered.
+bool Worker::take_over(Incoming& incoming, std::uint64_t unique) noexcept {
+  Recovery& recovery = pool_.context().recovery;
+  Ledger* const earlier = recovery.claim(unique);
+  if (earlier == nullptr) return true;
+  if (earlier->phase.load() == Ledger::kAnswering && earlier->has_result != 0) {
+    const ByteSpan result = ByteSpan(earlier->result).first(earlier->result_bytes);
+    if (!incoming.reply.once_more(earlier->result_error, result)) recovery.take_back(*earlier);
+    Recovery::close(*earlier);
+    return false;
+  }
+  recovery.take_back(*earlier);
+  repeat_ = {.again = true,
+             .began = earlier->began,
+             .subject = {earlier->subject_device, earlier->subject_ino}};
+  ledger_->began = earlier->began;
+  ledger_->deaths = earlier->deaths;
+  ledger_->subject_device = earlier->subject_device;
+  ledger_->subject_ino = earlier->subject_ino;
+  if (earlier->deaths >= Recovery::kMostDeaths) {
+    log_error("{} of node {:#x} has ended {} processes: it gets EIO",
+              wire::opcode_name(incoming.request.opcode()), earlier->node, earlier->deaths);
+    (void)incoming.reply.error(Err(EIO));
+    Recovery::close(*earlier);
+    return false;
+  }
+  if (earlier->deaths > 1) {
+    // While it waits for its turn it is not suspected.
+    earlier->phase.store(Ledger::kWaiting);
+    alone_ = std::unique_lock(recovery.suspects());
+  }
+  earlier_ = earlier;
+  return true;
+}
+
+// The result before the phase, so that who finds the phase has the result.
+void Worker::note_answer(int error, std::span<const ByteSpan> parts) noexcept {
+  Ledger& ledger = *ledger_;
+  fault_point(Fault::done);
+  std::size_t bytes = 0;
+  for (const ByteSpan part : parts) bytes += part.size();
+  if (must_note_ && bytes <= Ledger::kResultRoom) {
+    std::size_t at = 0;
+    for (const ByteSpan part : parts) {
+      std::memcpy(ledger.result.data() + at, part.data(), part.size());
+      at += part.size();
+    }
+    ledger.result_bytes = static_cast<std::uint32_t>(bytes);
+    ledger.result_error = error;
+    ledger.has_result = 1;
+  }
+  std::atomic_signal_fence(std::memory_order_seq_cst);
+  ledger.phase.store(Ledger::kAnswering, std::memory_order_release);
+  fault_point(Fault::noted);
 }
 
 bool Worker::mark_interrupted(std::uint64_t unique) noexcept {
@@ -72,6 +167,7 @@ void Worker::serve(Incoming& incoming, std::uint64_t begin) noexcept {
   const bool again = begin != 0;
   if (!again) begin = monotonic_ns();
   error_.store(0, std::memory_order_relaxed);
+  if (ledger_ != nullptr && !open_ledger(incoming)) return;
   current_.store(request.header.unique);
   client_ = static_cast<pid_t>(request.header.pid);
   incoming.reply.observe(*this);
@@ -87,6 +183,11 @@ void Worker::serve(Incoming& incoming, std::uint64_t begin) noexcept {
     }
   }
   current_.store(0);
+  if (ledger_ != nullptr) {
+    fault_point(Fault::replied);
+    Recovery::close(*ledger_);
+    alone_ = {};
+  }
   served_.store(served_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
   if (moved_.pending()) {
     incoming.reply = std::move(moved_);
@@ -122,7 +223,7 @@ void Worker::dispatch(const wire::Request& request, wire::Reply reply, MutableBy
     (void)reply.error(Err(EACCES));
     return;
   }
-  OpContext context(serve.state, request, serve.decode, buffer, *this);
+  OpContext context(serve.state, request, serve.decode, buffer, *this, repeat_);
   operation->handler(context, std::move(reply));
   if (request.opcode() == wire::Opcode::setlkw && serve.state.locks.waiting() != 0) {
     pool_.poke();

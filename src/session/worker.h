@@ -6,6 +6,7 @@
 
 #include <atomic>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <thread>
 
@@ -13,6 +14,7 @@
 #include "ops/context.h"
 #include "session/scheduling.h"
 #include "session/statistics.h"
+#include "table/ledger.h"
 
 namespace passthroughfs {
 
@@ -36,15 +38,17 @@ class alignas(64) Worker final : public ServingThread, public wire::AnswerObserv
   };
 
   // `queue`: nullptr for a helper.
-  Worker(WorkerPool& pool, Role role, std::unique_ptr<Queue> queue, int cpu) noexcept
-      : pool_(pool), role_(role), queue_(std::move(queue)), cpu_(cpu) {}
+  // `ledger`: what it has in hand is noted there; nullptr: nowhere.
+  Worker(WorkerPool& pool, Role role, std::unique_ptr<Queue> queue, int cpu,
+         Ledger* ledger) noexcept
+      : pool_(pool), role_(role), queue_(std::move(queue)), cpu_(cpu), ledger_(ledger) {}
 
   [[nodiscard]] bool begin_blocking() noexcept override;
   void end_blocking() noexcept override;
   [[nodiscard]] bool interrupted() const noexcept override;
   void move_elsewhere(wire::Reply reply) noexcept override { moved_ = std::move(reply); }
 
-  void answered(std::uint64_t unique, int error, std::size_t bytes) noexcept override;
+  void answered(std::uint64_t unique, int error, std::span<const ByteSpan> parts) noexcept override;
 
   // Serves one request: finds its operation, measures, and answers what nobody else does. `begin`:
   // when a bound worker took it up that had to pass it on; 0: now.
@@ -68,6 +72,7 @@ class alignas(64) Worker final : public ServingThread, public wire::AnswerObserv
   void begin_thread() noexcept { tid_.store(::gettid()); }
   [[nodiscard]] Role role() const noexcept { return role_; }
   [[nodiscard]] Queue& queue() noexcept { return *queue_; }
+  [[nodiscard]] Ledger* ledger() const noexcept { return ledger_; }
   // Where it is pinned; -1: nowhere.
   [[nodiscard]] int cpu() const noexcept { return cpu_; }
 
@@ -78,11 +83,19 @@ class alignas(64) Worker final : public ServingThread, public wire::AnswerObserv
 
  private:
   void dispatch(const wire::Request& request, wire::Reply reply, MutableByteSpan buffer);
+  bool open_ledger(Incoming& incoming) noexcept;
+  bool take_over(Incoming& incoming, std::uint64_t unique) noexcept;
+  void note_answer(int error, std::span<const ByteSpan> parts) noexcept;
 
   WorkerPool& pool_;
   const Role role_;
   const std::unique_ptr<Queue> queue_;
   const int cpu_;
+  Ledger* const ledger_;
+  Repeat repeat_;                       // of the request being served; this thread's
+  bool must_note_ = false;              // its answer must not be made twice; this thread's
+  Ledger* earlier_ = nullptr;           // which it goes on from
+  std::unique_lock<std::mutex> alone_;  // see Recovery::suspects()
   std::atomic<State> state_{State::parked};
   std::atomic<pid_t> tid_{0};
   std::atomic<std::uint64_t> current_{0};      // unique of the request being served

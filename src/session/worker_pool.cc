@@ -172,15 +172,24 @@ Result<void> WorkerPool::start_readers() {
 
 Result<void> WorkerPool::add_worker(Role role, int cpu) {
   std::unique_ptr<Queue> queue;
+  Ledger* ledger = nullptr;
+  if (role == Role::reader && context_.state.ledgers) {
+    ledger = context_.state.ledgers->take();
+    if (ledger == nullptr) return Err(EAGAIN);
+  }
   if (role != Role::helper) {
-    queue = TRY(channel_.open_queue(cpu));
+    MutableByteSpan room;
+    if (ledger != nullptr) room = context_.state.ledgers->room(*ledger);
+    auto opened = channel_.open_queue(cpu, room);
+    if (!opened && ledger != nullptr) context_.state.ledgers->give_back(*ledger);
+    queue = TRY(std::move(opened));
   }
   MutexLock lock(mutex_);
   const std::size_t at = count();
   if (at >= kMostThreads || stopping_.load()) return Err(EAGAIN);
   if (role == Role::helper && helpers_ >= kMostOverflow) return Err(EAGAIN);
   try {
-    workers_[at] = std::make_unique<Worker>(*this, role, std::move(queue), cpu);
+    workers_[at] = std::make_unique<Worker>(*this, role, std::move(queue), cpu, ledger);
     Worker& worker = *workers_[at];
     if (role == Role::reader) worker.set_state(Worker::State::reading);
     if (role == Role::bound) worker.giving_way.emplace(can_give_way_, Otherwise::batch);
@@ -240,6 +249,9 @@ Result<void> WorkerPool::wait_until_fit() {
 
 void WorkerPool::run(Worker& worker) noexcept {
   worker.begin_thread();
+  if (Ledger* const ledger = worker.ledger()) {
+    ledger_in_hand() = {ledger, context_.state.ledgers->grants(*ledger)};
+  }
   if (worker.cpu() >= 0) pin_to(worker.cpu());
   if (!become_fit(worker)) {
     worker.set_state(Worker::State::parked);
@@ -396,6 +408,7 @@ void WorkerPool::monitor() noexcept {
     const bool bound_busy = bound_ && look_at_bound();
     const bool waiters = context_.state.locks.waiting() != 0;
     if (waiters) context_.state.locks.poll();
+    if (!context_.recovery.is_over()) end_recovery();
 
     MutexLock lock(mutex_);
     const auto until =
@@ -405,6 +418,19 @@ void WorkerPool::monitor() noexcept {
     }
     poked_ = false;
     if (ended_) return;
+  }
+}
+
+// The kernel sends again what was not answered before it sends anything new. Once there was a
+// moment with nothing to read, all of that is in the hands of our threads, which need a moment to
+// say so.
+void WorkerPool::end_recovery() noexcept {
+  constexpr auto kMoment = std::chrono::seconds(1);
+  const auto now = steady_clock::now();
+  if (!all_read_since_) {
+    if (!channel_.has_waiting()) all_read_since_ = now;
+  } else if (now - *all_read_since_ > kMoment) {
+    context_.recovery.forget_answered();
   }
 }
 
@@ -503,13 +529,13 @@ bool WorkerPool::interrupt(std::uint64_t unique) noexcept {
   // First the mark, then the look at who is parked: a worker parks first and then looks at its
   // mark, so one of the two sees the other.
   bool found = mark_interrupted(unique);
-  found = context_.state.locks.interrupt(unique) || found;
+  found = context_.state.locks.interrupt(unique & ~wire::kUniqueResend) || found;
   if (found || !bound_) return found;
   // A ring has it, and its thread has not come to it yet. The kernel would not send the INTERRUPT
   // again, so it is kept; and those who took the request up before that are asked again.
   early_[next_early_.fetch_add(1) % early_.size()].store(unique);
   (void)mark_interrupted(unique);
-  (void)context_.state.locks.interrupt(unique);
+  (void)context_.state.locks.interrupt(unique & ~wire::kUniqueResend);
   return true;
 }
 

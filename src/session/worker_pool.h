@@ -5,6 +5,7 @@
 
 #include <array>
 #include <atomic>
+#include <chrono>
 #include <deque>
 #include <memory>
 #include <optional>
@@ -15,6 +16,7 @@
 #include "base/mutex.h"
 #include "channel/channel.h"
 #include "ops/mount_state.h"
+#include "session/recovery.h"
 #include "session/scheduling.h"
 #include "session/worker.h"
 
@@ -26,6 +28,7 @@ struct ServeContext {
   wire::DecodeOptions decode;
   uid_t owner = 0;           // who mounted
   bool impersonate = false;  // threads act as their callers; one that cannot does not serve
+  Recovery& recovery;        // of a process before this one
 };
 
 // The threads that serve one mount. How, depends on the channel.
@@ -98,6 +101,7 @@ class WorkerPool {
   void park(Worker& worker) noexcept;
   void monitor() noexcept;
   bool look_at_readers() noexcept;
+  void end_recovery() noexcept;
   bool look_at_bound() noexcept;
   void schedule() noexcept;
   bool reader_missing() const noexcept;
@@ -124,6 +128,8 @@ class WorkerPool {
   // never asked for does no harm: numbers are not used twice.
   std::array<std::atomic<std::uint64_t>, 64> early_{};
   std::atomic<unsigned> next_early_{0};
+
+  std::optional<std::chrono::steady_clock::time_point> all_read_since_;  // the monitor's
 
   mutable Mutex mutex_;
   ConditionVariable changed_;        // for parked workers

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <atomic>
 #include <cstdint>
+#include <optional>
 #include <unordered_map>
 
 #include "base/mutex.h"
+#include "base/region_list.h"
+#include "base/result.h"
 
 namespace passthroughfs {
 
@@ -28,11 +30,24 @@ class DeviceMap {
     return device == root_device_ ? ino : foreign_ino(device, ino);
   }
 
+  // Makes the marks outlive the process, in memory that a successor inherits: programs must not see
+  // other numbers afterwards. Errors: those of Region::create.
+  Result<void> keep() PFS_EXCLUDES(mutex_);
+  // For a process that takes over, before any other thread exists. std::bad_alloc.
+  void recover() PFS_EXCLUDES(mutex_);
+
  private:
   std::uint64_t foreign_ino(std::uint64_t device, std::uint64_t ino) noexcept;
 
+  // As many as there are different marks.
+  static constexpr std::uint32_t kMostKept = 32767;
+  struct Kept {
+    std::uint64_t device, mark;
+  };
+
   const std::uint64_t root_device_;
   Mutex mutex_;
+  std::optional<RegionList<Kept>> kept_ PFS_GUARDED_BY(mutex_);
   std::unordered_map<std::uint64_t, std::uint64_t> marks_ PFS_GUARDED_BY(mutex_);
 };
 

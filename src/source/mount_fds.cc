@@ -23,6 +23,29 @@ bool forgets_inodes(BorrowedFd fd) noexcept {
 
 }  // namespace
 
+// Who takes over must not take what has these numbers by then for theirs.
+MountFds::~MountFds() {
+  MutexLock lock(mutex_);
+  if (kept_) kept_->clear();
+}
+
+Result<void> MountFds::keep() {
+  auto list = TRY(RegionList<Kept>::create("passthroughfs-mounts", kMostKept));
+  MutexLock lock(mutex_);
+  for (const auto& [mount_id, fd] : fds_) (void)list.append({mount_id, fd.get()});
+  kept_.emplace(std::move(list));
+  return ok();
+}
+
+void MountFds::recover() {
+  MutexLock lock(mutex_);
+  if (!kept_) return;
+  for (const Kept& kept : kept_->entries()) {
+    // What was remembered before this process was made is known, and owned, already.
+    if (fds_.find(kept.mount_id) == fds_.end()) fds_.emplace(kept.mount_id, UniqueFd(kept.fd));
+  }
+}
+
 Result<void> MountFds::remember(int mount_id, BorrowedFd directory) noexcept {
   UniqueFd fd = TRY(own(::openat(directory.get(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC)));
   if (forgets_inodes(fd.borrow())) return Err(EOPNOTSUPP);
@@ -31,7 +54,11 @@ Result<void> MountFds::remember(int mount_id, BorrowedFd directory) noexcept {
   TRY(handle.open(fd.borrow()));
   try {
     MutexLock lock(mutex_);
-    fds_.try_emplace(mount_id, std::move(fd));
+    const auto [at, added] = fds_.try_emplace(mount_id, std::move(fd));
+    if (added && kept_ && !kept_->append({mount_id, at->second.get()})) {
+      fds_.erase(at);
+      return Err(ENOSPC);
+    }
   } catch (const std::bad_alloc&) {
     return Err(ENOMEM);
   }

@@ -44,12 +44,7 @@ Result<SourceTree> SourceTree::open(const std::string& path, std::string& messag
     tree.root_ = std::move(own_mount);
     tree.without_atime_ = true;
   }
-  auto proc = own(::open("/proc/self/fd", O_PATH | O_DIRECTORY | O_CLOEXEC));
-  if (!proc) {
-    message = "/proc/self/fd is needed: " + proc.error().to_string();
-    return proc.error();
-  }
-  tree.proc_fd_ = std::move(*proc);
+  TRY(tree.open_proc(message));
   auto st = sys::stat_at(tree.root(), "", STATX_BASIC_STATS);
   if (!st) {
     message = "source " + path + ": " + st.error().to_string();
@@ -59,6 +54,31 @@ Result<SourceTree> SourceTree::open(const std::string& path, std::string& messag
   tree.mounts_ = std::make_unique<MountFds>();
   tree.devices_ = std::make_unique<DeviceMap>(tree.root_device_);
   return tree;
+}
+
+Result<void> SourceTree::open_proc(std::string& message) {
+  auto proc = own(::open("/proc/self/fd", O_PATH | O_DIRECTORY | O_CLOEXEC));
+  if (!proc) {
+    message = "/proc/self/fd is needed: " + proc.error().to_string();
+    return proc.error();
+  }
+  // An earlier one is the process's that came before, and is not ours to close.
+  (void)proc_fd_.release();
+  proc_fd_ = std::move(*proc);
+  return ok();
+}
+
+Result<void> SourceTree::keep() {
+  TRY(mounts_->keep());
+  return devices_->keep();
+}
+
+Result<void> SourceTree::recover(std::string& message) {
+  TRY(open_proc(message));
+  recovered_ = true;
+  mounts_->recover();
+  devices_->recover();
+  return ok();
 }
 
 Result<UniqueFd> SourceTree::child(BorrowedFd parent, const char* name) const noexcept {

@@ -16,10 +16,10 @@ namespace passthroughfs {
 // name anything outside. Thread-safe after open().
 class SourceTree {
  public:
-  // After the last fork: what it keeps of /proc is this process's. `message`: one line for the
-  // user. ENOTDIR, ENOENT, EACCES, or ENOENT for a missing /proc. `noatime`: through a private copy
-  // of the source's mount that leaves access times alone, so that reads in the kernel do too; needs
-  // CAP_SYS_ADMIN, else without_atime() stays false.
+  // After the last fork, unless recover() follows: what it keeps of /proc is this process's.
+  // `message`: one line for the user. ENOTDIR, ENOENT, EACCES, or ENOENT for a missing /proc.
+  // `noatime`: through a private copy of the source's mount that leaves access times alone, so that
+  // reads in the kernel do too; needs CAP_SYS_ADMIN, else without_atime() stays false.
   static Result<SourceTree> open(const std::string& path, std::string& message,
                                  bool noatime = false);
 
@@ -40,17 +40,34 @@ class SourceTree {
   // and "/" if the kernel does not know: a file that was opened by handle and has no dentry.
   [[nodiscard]] std::string path_of(BorrowedFd fd, bool& deleted) const;
 
+  // Makes what is learned about the source outlive the process, in memory and descriptors that a
+  // successor inherits. Errors: those of Region::create.
+  Result<void> keep();
+  // For a process that was made with the memory of the one that called open() and shares its
+  // descriptors, before any other thread exists: whatever an earlier such process has kept is there
+  // again, and what is kept of /proc is this process's. The other's descriptor stays open, being
+  // still of use there. `message` as for open(). std::bad_alloc.
+  Result<void> recover(std::string& message);
+  // What is open beyond what open() opened. Mounts before recover() as well as after it.
+  template <typename Visit>
+  void for_each_descriptor(Visit&& visit) const {
+    if (recovered_) visit(proc_fd_.get());
+    mounts_->for_each_descriptor(visit);
+  }
+
   MountFds& mounts() noexcept { return *mounts_; }
   DeviceMap& devices() noexcept { return *devices_; }
   [[nodiscard]] std::uint64_t root_device() const noexcept { return root_device_; }
 
  private:
   SourceTree() = default;
+  Result<void> open_proc(std::string& message);
 
   UniqueFd root_;
   UniqueFd proc_fd_;  // /proc/self/fd
   std::uint64_t root_device_ = 0;
   bool without_atime_ = false;
+  bool recovered_ = false;
   std::unique_ptr<MountFds> mounts_;
   std::unique_ptr<DeviceMap> devices_;
 };

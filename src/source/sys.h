@@ -34,6 +34,13 @@ Result<std::size_t> get_xattr(BorrowedFd fd, const char* name, MutableByteSpan o
 Result<std::size_t> list_xattr(BorrowedFd fd, MutableByteSpan out) noexcept;
 Result<void> remove_xattr(BorrowedFd fd, const char* name) noexcept;
 
+// The same of what has the name in a directory: by the calls of Linux 6.13, which take a third of
+// the time, else through /proc/self/fd.
+Result<std::size_t> get_xattr_at(BorrowedFd directory, const char* name, const char* attribute,
+                                 MutableByteSpan out) noexcept;
+Result<std::size_t> list_xattr_at(BorrowedFd directory, const char* name,
+                                  MutableByteSpan out) noexcept;
+
 // "/proc/self/fd/N".
 class ProcFdPath {
  public:

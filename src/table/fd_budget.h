@@ -15,6 +15,7 @@ class FdBudget {
 
   void add() noexcept { held_.fetch_add(1, std::memory_order_relaxed); }
   void remove() noexcept { held_.fetch_sub(1, std::memory_order_relaxed); }
+  void reset() noexcept { held_.store(0, std::memory_order_relaxed); }
   [[nodiscard]] std::uint64_t held() const noexcept {
     return held_.load(std::memory_order_relaxed);
   }

@@ -8,7 +8,9 @@
 #include <exception>
 #include <new>
 
+#include "base/fault.h"
 #include "base/log.h"
+#include "table/ledger.h"
 
 namespace passthroughfs {
 namespace {
@@ -46,7 +48,7 @@ void HandleRef::reset() noexcept {
 Result<std::unique_ptr<HandleTable>> HandleTable::create(InodeTable& inodes,
                                                          std::uint32_t capacity) {
   Region region =
-      TRY(Region::create("passthroughfs-handles", std::size_t{capacity} * sizeof(Handle)));
+      TRY(Region::create("passthroughfs-handles", SlotTable<Handle>::bytes_for(capacity)));
   // NOLINTNEXTLINE(bugprone-sizeof-expression): pointers are what it holds
   const std::size_t streams_size = std::size_t{capacity} * sizeof(DirStream*);
   Region streams = TRY(Region::create("passthroughfs-streams", streams_size));
@@ -105,7 +107,12 @@ Result<std::uint64_t> HandleTable::add(const InodeRef& inode, Opened opened) noe
   }
   stream_of(handle) = stream.release();
   open_.fetch_add(1, std::memory_order_relaxed);
+  // Before it lives, so that a successor knows whose it is.
+  if (Ledger* const ledger = ledger_in_hand().ledger) {
+    ledger->handle.store(fh, std::memory_order_release);
+  }
   slots_.publish(handle, 0);
+  fault_point(Fault::open);
   return fh;
 }
 
@@ -117,12 +124,19 @@ Result<HandleRef> HandleTable::get(std::uint64_t fh, NodeId node) noexcept {
   return ref;
 }
 
+NodeId HandleTable::node_of(std::uint64_t fh) noexcept {
+  Handle* const handle = slots_.pin(fh);
+  if (handle == nullptr) return 0;
+  return HandleRef(this, handle)->node;
+}
+
 Result<void> HandleTable::release(std::uint64_t fh, NodeId node) noexcept {
   HandleRef ref = TRY(get(fh, node));
   // Our own pin makes `owned` false; letting go of it below ends the handle.
   if (!slots_.retire(*ref, SlotNumber::generation(fh)).has_value()) {
     return bad_handle(fh, node, "released twice");
   }
+  fault_point(Fault::release);
   return ok();
 }
 
@@ -141,6 +155,29 @@ void HandleTable::destroy(Handle& handle) noexcept {
   fd.reset();
   direct.reset();
   inodes_.drop_hold(inode_slot);
+}
+
+Result<void> HandleTable::recover() {
+  stream_region_.clear();  // pointers of the dead process
+  open_.store(0);
+  return slots_.rebuild([&](Handle& handle, bool live) {
+    Inode* const inode = live ? inodes_.hold_in_recovery(handle.inode_slot) : nullptr;
+    if (inode == nullptr) {
+      handle.fd.store(-1);
+      handle.direct_fd.store(-1);
+      return SlotTable<Handle>::Fate::ends;
+    }
+    open_.fetch_add(1, std::memory_order_relaxed);
+    if (handle.kind == HandleKind::directory) {
+      stream_of(handle) = new DirStream;
+    } else if (handle.io == HandleIo::passthrough) {
+      ++inode->backing_users;
+      if ((handle.flags & O_ACCMODE) == O_RDWR) inode->mappable_opens.fetch_add(1);
+    } else {
+      ++inode->daemon_opens;
+    }
+    return SlotTable<Handle>::Fate::goes_on;
+  });
 }
 
 void HandleTable::for_each(const Visitor& visit) { (void)for_some(0, SIZE_MAX, visit); }

@@ -115,6 +115,24 @@ class HandleTable {
   // RELEASE. EBADF as above, also for a second release.
   Result<void> release(std::uint64_t fh, NodeId node) noexcept;
 
+  // The node of an open handle, without a line in the log if there is none: 0.
+  [[nodiscard]] NodeId node_of(std::uint64_t fh) noexcept;
+
+  // See InodeTable::begin_recovery(). Handles that were released are gone afterwards, all others
+  // are as they were, with nobody using them; counts of opens in their inodes are made anew.
+  // EUCLEAN: the memory is not what this table left in it. std::bad_alloc.
+  Result<void> recover();
+  template <typename Visit>
+  void for_each_descriptor(Visit&& visit) const {
+    for (std::uint32_t slot = 1; slot < slots_.high_water(); ++slot) {
+      const Handle& handle = slots_.at(slot);
+      if (!slots_.is_live(handle)) continue;
+      for (const auto* fd : {&handle.fd, &handle.direct_fd}) {
+        if (fd->load(std::memory_order_relaxed) >= 0) visit(fd->load(std::memory_order_relaxed));
+      }
+    }
+  }
+
   using Visitor = std::function<void(std::uint64_t, const HandleRef&)>;
   // Calls `visit(fh, handle)` for each open handle, pinned meanwhile. `visit` may throw.
   void for_each(const Visitor& visit);

@@ -9,6 +9,8 @@
 #include <new>
 
 #include "source/sys.h"
+#include "table/ledger.h"
+#include "wire/opcode.h"
 
 namespace passthroughfs {
 namespace {
@@ -32,6 +34,13 @@ void save_handle(Inode& inode, const FileHandle& handle) noexcept {
   inode.handle_bytes = handle.bytes;
 }
 
+bool serves_forget() noexcept {
+  const Ledger* const ledger = ledger_in_hand().ledger;
+  if (ledger == nullptr) return false;
+  const auto opcode = static_cast<wire::Opcode>(ledger->opcode);
+  return opcode == wire::Opcode::forget || opcode == wire::Opcode::batch_forget;
+}
+
 }  // namespace
 
 InodeRef& InodeRef::operator=(InodeRef&& other) noexcept {
@@ -52,7 +61,7 @@ void InodeRef::reset() noexcept {
 Result<std::unique_ptr<InodeTable>> InodeTable::create(SourceTree& source, FdBudget& budget,
                                                        std::uint32_t capacity) {
   Region region =
-      TRY(Region::create("passthroughfs-inodes", std::size_t{capacity} * sizeof(Inode)));
+      TRY(Region::create("passthroughfs-inodes", SlotTable<Inode>::bytes_for(capacity)));
   Region evictable = TRY(Region::create("passthroughfs-evictable", capacity / 8 + 8));
   std::unique_ptr<InodeTable> table(
       new InodeTable(source, budget, std::move(region), std::move(evictable)));
@@ -227,7 +236,10 @@ Result<InodeRef> InodeTable::lookup(UniqueFd fd, InodeKey key, std::uint16_t typ
       // again, for it is the same file.
       if (!slots_.is_live(*inode)) slots_.revive(*inode);
       slots_.pin_again(*inode);
+      CountChange change(CountChange::kGrant, slots_.slot_of(*inode), inode->nlookup,
+                         inode->nlookup + 1);
       ++inode->nlookup;
+      change.end();
       inode->recently_used.store(1, std::memory_order_relaxed);
       int none = -1;
       if (inode->fd.compare_exchange_strong(none, fd.get(), std::memory_order_acq_rel)) {
@@ -241,6 +253,7 @@ Result<InodeRef> InodeTable::lookup(UniqueFd fd, InodeKey key, std::uint16_t typ
       auto number = slots_.allocate();
       if (!number) return number.error();
       inode = &slots_.at(SlotNumber::slot(*number));
+      CountChange change(CountChange::kGrant, SlotNumber::slot(*number), 0, 1);
       inode->key = key;
       inode->type = type;
       inode->nlookup = 1;
@@ -261,6 +274,7 @@ Result<InodeRef> InodeTable::lookup(UniqueFd fd, InodeKey key, std::uint16_t typ
       set_evictable(*inode, true);
       insert_locked(shard, *inode);
       slots_.publish(*inode, 1);
+      change.end();
       ref = InodeRef(this, inode);
       added = true;
     }
@@ -311,14 +325,14 @@ bool InodeTable::forget(NodeId id, std::uint64_t count) noexcept {
   Remains remains(*this);
   {
     MutexLock lock(shard.mutex);
-    if (id == kRoot) {
-      // The kernel never counts the root.
-    } else if (inode->nlookup < count) {
-      inode->nlookup = 0;
-      exact = false;
-    } else {
-      inode->nlookup -= count;
-    }
+    exact = id == kRoot || inode->nlookup >= count;
+    // The kernel never counts the root.
+    const std::uint64_t left = id == kRoot ? inode->nlookup : exact ? inode->nlookup - count : 0;
+    CountChange change(serves_forget() ? CountChange::kForget : CountChange::kTakeBack,
+                       slots_.slot_of(*inode), inode->nlookup, left);
+    inode->nlookup = left;
+    // Before the slot can become another inode's.
+    change.end();
     release_if_unused_locked(shard, *inode, remains);
   }
   unpin(*inode);
@@ -472,6 +486,80 @@ std::size_t InodeTable::sweep() noexcept {
 }
 
 bool InodeTable::relieve() noexcept { return sweep() > 0; }
+
+// ---- taking over -------------------------------------------------------------------------------
+
+void InodeTable::begin_recovery(std::vector<NodeId>* mapped) {
+  for (auto slot = static_cast<std::uint32_t>(kRoot); slot < slots_.high_water(); ++slot) {
+    Inode& inode = slots_.at(slot);
+    inode.holds = 0;
+    inode.backing_users = 0;
+    inode.daemon_opens = 0;
+    inode.direct_appends.store(0, std::memory_order_relaxed);
+    // A RELEASE may have been cut short before it left this mark, which does no harm.
+    if (inode.mappable_opens.exchange(0) != 0) inode.maybe_mapped.store(1);
+    if (mapped != nullptr && inode.maybe_mapped.load() != 0 && slots_.is_live(inode)) {
+      mapped->push_back(id_of(inode));
+      ++inode.holds;
+    }
+  }
+}
+
+Inode* InodeTable::hold_in_recovery(std::uint32_t slot) noexcept {
+  if (slot == 0 || slot >= slots_.high_water()) return nullptr;
+  Inode& inode = slots_.at(slot);
+  ++inode.holds;
+  return &inode;
+}
+
+void InodeTable::set_count_in_recovery(std::uint32_t slot, std::uint64_t count) noexcept {
+  if (slot > kRoot && slot < slots_.high_water()) slots_.at(slot).nlookup = count;
+}
+
+Result<void> InodeTable::recover() {
+  for (Shard& shard : shards_) {
+    MutexLock lock(shard.mutex);
+    std::fill(shard.buckets.begin(), shard.buckets.end(), 0);
+    shard.used = 0;
+  }
+  evictable_.clear();
+  budget_.reset();
+  known_.store(0);
+  std::vector<std::int32_t> backing_ids;
+  const auto settle = [&](Inode& inode, bool live) {
+    if (slots_.slot_of(inode) == kRoot) {
+      inode.holds = 1;
+      live = true;
+    }
+    if (!live || (inode.nlookup == 0 && inode.holds == 0)) {
+      if (inode.key.ino != 0 && inode.backing_id != 0) backing_ids.push_back(inode.backing_id);
+      inode.backing_id = 0;
+      inode.key = {0, 0};
+      inode.nlookup = 0;
+      inode.fd.store(-1);
+      return SlotTable<Inode>::Fate::ends;
+    }
+    Shard& shard = shard_of(inode.key);
+    {
+      MutexLock lock(shard.mutex);
+      insert_locked(shard, inode);
+    }
+    if (inode.fd.load() >= 0) {
+      budget_.add();
+      if (slots_.slot_of(inode) != kRoot) set_evictable(inode, true);
+    } else {
+      evicting_.store(true);
+      settled_.store(true);
+    }
+    known_.fetch_add(1);
+    return SlotTable<Inode>::Fate::goes_on;
+  };
+  TRY(slots_.rebuild(settle));
+  if (backing_closer_ != nullptr) {
+    for (const std::int32_t id : backing_ids) backing_closer_(backing_context_, id);
+  }
+  return ok();
+}
 
 std::size_t InodeTable::memory_bytes() const noexcept {
   std::size_t bytes = slots_.touched_bytes() + slots_.high_water() / 8;

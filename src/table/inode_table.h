@@ -172,6 +172,31 @@ class InodeTable {
     backing_context_ = context;
   }
 
+  // The number of the inode that lives in a slot.
+  [[nodiscard]] NodeId id_of_slot(std::uint32_t slot) const noexcept {
+    return slots_.number_of(slots_.at(slot), slot);
+  }
+
+  // --- Taking over from a process that has died with the tables mapped (design: guard/), in this
+  // order, before any other thread exists: begin_recovery(); the counts that ledgers know better;
+  // the handle table's recover(), which holds inodes; recover(). It leaves the inodes that the
+  // kernel or a handle knows; descriptors of others are the caller's to close (for_each_descriptor
+  // tells which are kept). EUCLEAN: the memory is not what this table left in it.
+  // `mapped`: gets the inodes that may be mapped for writing, each held once more.
+  void begin_recovery(std::vector<NodeId>* mapped);
+  void set_count_in_recovery(std::uint32_t slot, std::uint64_t count) noexcept;
+  // nullptr: no such slot.
+  Inode* hold_in_recovery(std::uint32_t slot) noexcept;
+  Result<void> recover();
+  template <typename Visit>
+  void for_each_descriptor(Visit&& visit) const {
+    for (auto slot = static_cast<std::uint32_t>(kRoot); slot < slots_.high_water(); ++slot) {
+      const Inode& inode = slots_.at(slot);
+      const int fd = inode.fd.load(std::memory_order_relaxed);
+      if (inode.key.ino != 0 && fd >= 0) visit(fd);
+    }
+  }
+
   [[nodiscard]] std::uint64_t known() const noexcept {
     return known_.load(std::memory_order_relaxed);
   }

@@ -5,20 +5,17 @@
 #include <sys/file.h>
 
 #include <algorithm>
-#include <limits>
 #include <unordered_set>
 
 namespace passthroughfs {
 namespace {
-
-constexpr std::uint64_t kToEnd = static_cast<std::uint64_t>(std::numeric_limits<off_t>::max());
 
 struct flock to_native(const wire::FileLock& lock) noexcept {
   struct flock out {};
   out.l_type = static_cast<short>(lock.type);
   out.l_whence = SEEK_SET;
   out.l_start = static_cast<off_t>(lock.start);
-  out.l_len = lock.end >= kToEnd ? 0 : static_cast<off_t>(lock.end - lock.start + 1);
+  out.l_len = lock.end >= kLockToEnd ? 0 : static_cast<off_t>(lock.end - lock.start + 1);
   return out;
 }
 
@@ -57,6 +54,46 @@ Result<UniqueFd> open_for_locks(const SourceTree& source, const HandleRef& handl
 
 LockTable::~LockTable() { abandon(); }
 
+Result<void> LockTable::keep(std::uint32_t capacity) {
+  kept_ = TRY(LockOwners::create(capacity));
+  return ok();
+}
+
+Result<void> LockTable::recover() {
+  if (!kept_) return ok();
+  std::vector<LockOwners::Found> owners = TRY(kept_->recover());
+  for (LockOwners::Found& found : owners) {
+    Stripe& stripe = stripe_of(found.origin.node);
+    MutexLock lock(stripe.mutex);
+    Node& node = node_of(stripe, found.origin.node);
+    node.inexact = node.inexact || found.origin.inexact;
+    node.holders.insert(found.origin.owner);
+    Owner& owner = node.owners[found.origin.owner];
+    owner.fd = std::move(found.descriptor);
+    owner.fh = found.origin.fh;
+    owner.ranges = std::move(found.ranges);
+  }
+  return ok();
+}
+
+LockTable::Node& LockTable::node_of(Stripe& stripe, NodeId id) {
+  const auto [at, added] = stripe.nodes.try_emplace(id);
+  if (added) nodes_.fetch_add(1, std::memory_order_relaxed);
+  return at->second;
+}
+
+Result<LockTable::OwnerAt> LockTable::add_owner(Node& node, const LockClaim& claim,
+                                                const HandleRef& handle, const SourceTree& source) {
+  bool inexact = false;
+  UniqueFd fd = TRY(open_for_locks(source, handle, inexact));
+  node.inexact = node.inexact || inexact;
+  Owner owner;
+  owner.fd = kept_ ? TRY(kept_->add(std::move(fd),
+                                    {claim.node, claim.owner, claim.fh, claim.lock.pid, inexact}))
+                   : LockDescriptor(std::move(fd));
+  return node.owners.emplace(claim.owner, std::move(owner)).first;
+}
+
 Result<void> LockTable::try_flock(const LockClaim& claim, const HandleRef& handle) noexcept {
   int operation = LOCK_UN;
   if (claim.lock.type == F_RDLCK) operation = LOCK_SH;
@@ -72,13 +109,11 @@ Result<void> LockTable::try_posix(Node& node, const LockClaim& claim, const Hand
   if (found == node.owners.end()) {
     if (claim.lock.type == F_UNLCK) return ok();
     if (source == nullptr) return Err(EBADF);
-    auto fd = open_for_locks(*source, handle, node.inexact);
-    if (!fd) return fd.error();
-    found = node.owners.emplace(claim.owner, Owner{}).first;
-    found->second.fd = std::move(*fd);
+    found = TRY(add_owner(node, claim, handle, *source));
   }
   Owner& owner = found->second;
   owner.fh = claim.fh;
+  owner.fd.note_claim(claim.fh, claim.lock.pid);
   struct flock native = to_native(claim.lock);
   lock_calls_.fetch_add(1, std::memory_order_relaxed);
   auto done = lock_result(::fcntl(owner.fd.get(), F_OFD_SETLK, &native));
@@ -88,7 +123,8 @@ Result<void> LockTable::try_posix(Node& node, const LockClaim& claim, const Hand
 }
 
 // After its ranges, or the number of its waits, may have changed.
-void LockTable::settle_owner(Node& node, std::map<std::uint64_t, Owner>::iterator owner) {
+void LockTable::settle_owner(Node& node, OwnerAt owner) {
+  owner->second.fd.note_held(!owner->second.ranges.empty());
   if (!owner->second.ranges.empty()) {
     node.holders.insert(owner->first);
     return;
@@ -99,9 +135,9 @@ void LockTable::settle_owner(Node& node, std::map<std::uint64_t, Owner>::iterato
 
 // Keeps the list of ranges as POSIX defines it: a new lock replaces what it covers.
 void LockTable::note_range(Owner& owner, const wire::FileLock& lock) {
-  std::vector<Range> kept;
+  std::vector<LockRange> kept;
   kept.reserve(owner.ranges.size() + 2);
-  for (const Range& range : owner.ranges) {
+  for (const LockRange& range : owner.ranges) {
     if (!overlaps(range.start, range.end, lock)) {
       kept.push_back(range);
       continue;
@@ -119,8 +155,8 @@ std::vector<std::uint64_t> LockTable::blockers(const Node& node, const LockClaim
   std::vector<std::uint64_t> out;
   for (const std::uint64_t id : node.holders) {
     if (id == claim.owner) continue;
-    const std::vector<Range>& ranges = node.owners.find(id)->second.ranges;
-    const bool conflict = std::any_of(ranges.begin(), ranges.end(), [&](const Range& range) {
+    const std::vector<LockRange>& ranges = node.owners.find(id)->second.ranges;
+    const bool conflict = std::any_of(ranges.begin(), ranges.end(), [&](const LockRange& range) {
       return overlaps(range.start, range.end, claim.lock) &&
              (range.type == F_WRLCK || claim.lock.type == F_WRLCK);
     });
@@ -167,13 +203,13 @@ Result<wire::FileLock> LockTable::test(const LockClaim& claim, const HandleRef& 
   out.type = static_cast<std::uint32_t>(native.l_type);
   if (native.l_type == F_UNLCK) return out;
   out.start = static_cast<std::uint64_t>(native.l_start);
-  out.end =
-      native.l_len == 0 ? kToEnd : static_cast<std::uint64_t>(native.l_start + native.l_len - 1);
+  out.end = native.l_len == 0 ? kLockToEnd
+                              : static_cast<std::uint64_t>(native.l_start + native.l_len - 1);
   // Locks of open file descriptions have no pid; ours are known by their ranges.
   out.pid = native.l_pid > 0 ? static_cast<std::uint32_t>(native.l_pid) : 0;
   if (native.l_pid <= 0 && node != stripe.nodes.end()) {
     for (const auto& [id, owner] : node->second.owners) {
-      for (const Range& range : owner.ranges) {
+      for (const LockRange& range : owner.ranges) {
         if (id != claim.owner && overlaps(range.start, range.end, out)) out.pid = range.pid;
       }
     }
@@ -188,9 +224,7 @@ Result<void> LockTable::set(const LockClaim& claim, const HandleRef& handle,
   {
     Stripe& stripe = stripe_of(claim.node);
     MutexLock lock(stripe.mutex);
-    auto [at, added] = stripe.nodes.try_emplace(claim.node);
-    if (added) nodes_.fetch_add(1, std::memory_order_relaxed);
-    Node& node = at->second;
+    Node& node = node_of(stripe, claim.node);
     done = claim.flock ? try_flock(claim, handle) : try_posix(node, claim, handle, &source);
     // Unlocking and downgrading let others in; so does a failed flock conversion, which loses what
     // it had.
@@ -209,38 +243,15 @@ void LockTable::set_or_wait(const LockClaim& claim, HandleRef handle, const Sour
   {
     Stripe& stripe = stripe_of(claim.node);
     MutexLock lock(stripe.mutex);
-    auto [at, added] = stripe.nodes.try_emplace(claim.node);
-    if (added) nodes_.fetch_add(1, std::memory_order_relaxed);
-    Node& node = at->second;
+    Node& node = node_of(stripe, claim.node);
     // A conversion that has to wait loses what was held, which lets others in.
     const bool converts = claim.flock && handle->flocked.load(std::memory_order_relaxed) != 0;
     auto done = claim.flock ? try_flock(claim, handle) : try_posix(node, claim, handle, &source);
     int error = done ? 0 : done.error().value();
     if (error == EAGAIN) {
-      std::vector<std::uint64_t> blocked_by;
-      if (!claim.flock) blocked_by = blockers(node, claim);
-      const bool blocked_here = !blocked_by.empty();
-      MutexLock graph(graph_mutex_);
-      if (!claim.flock && would_deadlock(claim.owner, blocked_by)) {
-        error = EDEADLK;
-      } else {
-        waits_[unique] = Wait{claim.node, claim.flock ? 0 : claim.owner, std::move(blocked_by)};
-        if (!claim.flock) {
-          waits_of_.emplace(claim.owner, unique);
-          // Its descriptor has to outlive a FLUSH of the same owner while it waits.
-          auto own = node.owners.find(claim.owner);
-          if (own == node.owners.end()) {
-            auto fd = open_for_locks(source, handle, node.inexact);
-            own = node.owners.emplace(claim.owner, Owner{}).first;
-            if (fd) own->second.fd = std::move(*fd);
-          }
-          ++own->second.waiting;
-        }
-        node.waiters.push_back(
-            Waiter{claim, std::move(handle), std::move(reply), unique, blocked_here});
-        parked = true;
-        waiting_.fetch_add(1, std::memory_order_relaxed);
-      }
+      auto waits = park(node, claim, handle, source, reply, unique);
+      parked = waits.has_value();
+      if (!waits) error = waits.error().value();
     }
     // A reply that was parked, and so moved from, is no longer pending.
     // NOLINTNEXTLINE(bugprone-use-after-move,clang-analyzer-cplusplus.Move)
@@ -251,6 +262,27 @@ void LockTable::set_or_wait(const LockClaim& claim, HandleRef handle, const Sour
   }
   send(answers);
   if (parked && interrupted()) (void)interrupt(unique);
+}
+
+// Takes over the handle and the reply if the claim can wait. EDEADLK; the errors of add_owner().
+Result<void> LockTable::park(Node& node, const LockClaim& claim, HandleRef& handle,
+                             const SourceTree& source, wire::Reply& reply, std::uint64_t unique) {
+  std::vector<std::uint64_t> blocked_by;
+  if (!claim.flock) blocked_by = blockers(node, claim);
+  const bool blocked_here = !blocked_by.empty();
+  MutexLock graph(graph_mutex_);
+  if (!claim.flock) {
+    if (would_deadlock(claim.owner, blocked_by)) return Err(EDEADLK);
+    // Its descriptor has to outlive a FLUSH of the same owner while it waits.
+    auto own = node.owners.find(claim.owner);
+    if (own == node.owners.end()) own = TRY(add_owner(node, claim, handle, source));
+    ++own->second.waiting;
+    waits_of_.emplace(claim.owner, unique);
+  }
+  waits_[unique] = Wait{claim.node, claim.flock ? 0 : claim.owner, std::move(blocked_by)};
+  node.waiters.push_back(Waiter{claim, std::move(handle), std::move(reply), unique, blocked_here});
+  waiting_.fetch_add(1, std::memory_order_relaxed);
+  return ok();
 }
 
 // Tries parked claims again: those that a change of this claim's locks may matter to; all; or those
@@ -367,6 +399,7 @@ void LockTable::drop_owner(NodeId id, std::uint64_t owner) {
       all.l_whence = SEEK_SET;
       (void)::fcntl(own->second.fd.get(), F_OFD_SETLK, &all);
       own->second.ranges.clear();
+      own->second.fd.note_held(false);
     }
     retry(node->second, Whom::all, nullptr, answers);
     erase_if_idle(stripe, id);

@@ -7,6 +7,7 @@
 #include <functional>
 #include <list>
 #include <map>
+#include <memory>
 #include <set>
 #include <unordered_map>
 #include <vector>
@@ -16,6 +17,7 @@
 #include "base/result.h"
 #include "source/source_tree.h"
 #include "table/handle_table.h"
+#include "table/lock_owners.h"
 #include "wire/abi.h"
 #include "wire/reply.h"
 
@@ -40,6 +42,10 @@ struct LockClaim {
 // whenever a lock of that inode changes through the mount, and by poll() for locks that somebody
 // holds on the source. POSIX waits that would form a circle fail with EDEADLK.
 //
+// keep() makes it outlive its process: owners then have records (LockOwners) in memory that a
+// successor inherits with the descriptors, and recover() there finds all locks as they were. flocks
+// need nothing for that. Claims that wait are not kept, for the kernel sends them again.
+//
 // Thread-safe. The mutex of a stripe of nodes is held over the (non-blocking) lock calls, that of
 // the wait graph inside it; answers are sent after both are released.
 class LockTable {
@@ -47,10 +53,26 @@ class LockTable {
   LockTable() = default;
   ~LockTable();
 
+  // Before the first lock. Room for so many owners (address space only), and beyond that ENOLCK, so
+  // that nobody holds a lock that would be lost: each owner has a descriptor, so that as many as
+  // there can be descriptors are never too few. Errors: those of Region::create.
+  Result<void> keep(std::uint32_t capacity);
+  // For a process that takes over from one that has died, before any other thread exists: owners
+  // that hold locks are there again. Locks on descriptors that no record tells of, and for which
+  // therefore a request will come again, are in the way until the caller has closed those. EUCLEAN:
+  // the memory is not what was left in it. std::bad_alloc.
+  Result<void> recover();
+  // The descriptors that records tell of, before recover() as well as after it.
+  template <typename Visit>
+  void for_each_descriptor(Visit&& visit) const {
+    if (kept_) kept_->for_each_descriptor(visit);
+  }
+
   // GETLK: the first conflicting lock, or type F_UNLCK.
   Result<wire::FileLock> test(const LockClaim& claim, const HandleRef& handle);
 
-  // SETLK. EAGAIN: somebody else has it. EBADF, EINVAL, ENOLCK from the source.
+  // SETLK. EAGAIN: somebody else has it. EBADF, EINVAL, ENOLCK from the source; ENOLCK
+  // also when there are too many owners, see keep().
   Result<void> set(const LockClaim& claim, const HandleRef& handle, const SourceTree& source);
 
   // SETLKW: answers now or later. `interrupted` says whether INTERRUPT for this request came before
@@ -87,15 +109,11 @@ class LockTable {
  private:
   static constexpr std::size_t kStripes = 64;
 
-  struct Range {
-    std::uint64_t start, end;
-    std::uint32_t type, pid;
-  };
   struct Owner {
-    UniqueFd fd;
+    LockDescriptor fd;
     std::uint64_t fh = 0;
     unsigned waiting = 0;
-    std::vector<Range> ranges;  // what fd holds; also in /proc/self/fdinfo, should it be lost
+    std::vector<LockRange> ranges;  // what fd holds
   };
   struct Waiter {
     LockClaim claim;
@@ -121,11 +139,17 @@ class LockTable {
   };
 
   Stripe& stripe_of(NodeId node) noexcept { return stripes_[(node * 0x9e3779b97f4a7c15ULL) >> 58]; }
+  Node& node_of(Stripe& stripe, NodeId id) PFS_REQUIRES(stripe.mutex);
+  using OwnerAt = std::map<std::uint64_t, Owner>::iterator;
+  Result<OwnerAt> add_owner(Node& node, const LockClaim& claim, const HandleRef& handle,
+                            const SourceTree& source);
+  Result<void> park(Node& node, const LockClaim& claim, HandleRef& handle, const SourceTree& source,
+                    wire::Reply& reply, std::uint64_t unique) PFS_EXCLUDES(graph_mutex_);
   Result<void> try_flock(const LockClaim& claim, const HandleRef& handle) noexcept;
   Result<void> try_posix(Node& node, const LockClaim& claim, const HandleRef& handle,
                          const SourceTree* source);
   static void note_range(Owner& owner, const wire::FileLock& lock);
-  static void settle_owner(Node& node, std::map<std::uint64_t, Owner>::iterator owner);
+  static void settle_owner(Node& node, OwnerAt owner);
   std::vector<std::uint64_t> blockers(const Node& node, const LockClaim& claim);
   bool would_deadlock(std::uint64_t owner, const std::vector<std::uint64_t>& blocked_by)
       PFS_REQUIRES(graph_mutex_);
@@ -136,6 +160,7 @@ class LockTable {
   void erase_if_idle(Stripe& stripe, NodeId id) PFS_REQUIRES(stripe.mutex);
   static void send(std::vector<Answer>& answers);
 
+  std::unique_ptr<LockOwners> kept_;  // outlives the owners in stripes_; nullptr: they are not kept
   std::array<Stripe, kStripes> stripes_;
   std::atomic<std::uint64_t> waiting_{0};
   std::atomic<std::uint64_t> nodes_{0};  // with any lock or waiter; 0 lets closes skip all of this

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <atomic>
+#include <cerrno>
 #include <cstdint>
 #include <new>
 #include <optional>
@@ -9,7 +10,7 @@
 #include <type_traits>
 
 #include "base/mutex.h"
-#include "table/region.h"
+#include "base/region.h"
 
 namespace passthroughfs {
 
@@ -41,7 +42,8 @@ struct SlotHead {
 // away (unpin() or retire() says so) alone owns the record, empties it and calls free(). Record
 // must be trivial apart from its atomics and derive from SlotHead.
 //
-// Thread-safe. The free list is private to the process and can be rebuilt from the slots.
+// Thread-safe. The free list is private to the process; a successor that has inherited the region
+// makes its own by rebuild().
 template <typename Record>
 requires std::is_base_of_v<SlotHead, Record>
 class SlotTable {
@@ -50,18 +52,65 @@ class SlotTable {
   static constexpr std::uint64_t kBusy = 1ULL << 30;
   static constexpr std::uint64_t kPinMask = kBusy - 1;
 
-  // `region` must hold `capacity` records. Slots below `first` are never handed out by allocate().
+  // How large a region for `capacity` records is.
+  static constexpr std::size_t bytes_for(std::size_t capacity) noexcept {
+    return kHeaderBytes + capacity * sizeof(Record);
+  }
+
+  // `region` is fresh. Slots below `first` are never handed out by allocate().
   SlotTable(Region region, std::uint32_t first) noexcept
       : region_(std::move(region)),
-        capacity_(static_cast<std::uint32_t>(region_.size() / sizeof(Record))),
-        high_water_(first) {}
+        capacity_(static_cast<std::uint32_t>((region_.size() - kHeaderBytes) / sizeof(Record))),
+        first_(first) {
+    header().record_bytes = sizeof(Record);
+    header().capacity = capacity_;
+    header().high_water.store(first, std::memory_order_release);
+  }
 
   [[nodiscard]] Record& at(std::uint32_t slot) const noexcept {
-    return *std::launder(reinterpret_cast<Record*>(region_.data()) + slot);
+    return *std::launder(reinterpret_cast<Record*>(region_.data() + kHeaderBytes) + slot);
   }
   // Slots at and above this one have never been used. Only grows.
   [[nodiscard]] std::uint32_t high_water() const noexcept {
-    return high_water_.load(std::memory_order_acquire);
+    return header().high_water.load(std::memory_order_acquire);
+  }
+
+  // What rebuild() is told of a slot.
+  enum class Fate {
+    goes_on,  // live, and nobody has it pinned
+    ends,     // emptied by who decides so; its number may be known somewhere, and comes to an end
+    unused,   // free as before
+  };
+  // For a process that takes over from one that has died with the region mapped, before any other
+  // thread exists: settle(record, live) decides about every slot that was ever used. EUCLEAN: the
+  // region is not what this table left in it; nothing was changed.
+  template <typename Settle>
+  Result<void> rebuild(Settle&& settle) {
+    const std::uint32_t end = high_water();
+    if (header().record_bytes != sizeof(Record) || header().capacity != capacity_ || end < first_ ||
+        end > capacity_) {
+      return Err(EUCLEAN);
+    }
+    MutexLock lock(free_mutex_);
+    free_head_ = 0;
+    for (std::uint32_t slot = end; slot-- > first_;) {
+      Record& record = at(slot);
+      const std::uint64_t state = record.state.load(std::memory_order_relaxed);
+      std::uint64_t generation = state >> 32;
+      const Fate fate = settle(record, (state & kLive) != 0);
+      if (fate == Fate::goes_on) {
+        record.state.store(generation << 32 | kLive, std::memory_order_relaxed);
+        continue;
+      }
+      // The last number of a slot may have been somebody's, and then free() left it like this.
+      const bool used_up = generation == 0xffffffffULL;
+      if (fate == Fate::ends && !used_up) ++generation;
+      record.state.store(generation << 32, std::memory_order_relaxed);
+      if (used_up) continue;
+      record.next = free_head_;
+      free_head_ = slot;
+    }
+    return ok();
   }
   [[nodiscard]] std::size_t touched_bytes() const noexcept {
     return static_cast<std::size_t>(high_water()) * sizeof(Record);
@@ -77,9 +126,9 @@ class SlotTable {
         slot = free_head_;
         free_head_ = at(slot).next;
       } else {
-        slot = high_water_.load(std::memory_order_relaxed);
+        slot = header().high_water.load(std::memory_order_relaxed);
         if (slot >= capacity_) return Err(ENFILE);
-        high_water_.store(slot + 1, std::memory_order_release);
+        header().high_water.store(slot + 1, std::memory_order_release);
       }
     }
     Record& record = at(slot);
@@ -209,9 +258,20 @@ class SlotTable {
   }
 
  private:
+  struct Header {
+    std::uint32_t record_bytes;
+    std::uint32_t capacity;
+    std::atomic<std::uint32_t> high_water;
+  };
+  static constexpr std::size_t kHeaderBytes = 4096;
+
+  [[nodiscard]] Header& header() const noexcept {
+    return *std::launder(reinterpret_cast<Header*>(region_.data()));
+  }
+
   Region region_;
   const std::uint32_t capacity_;
-  std::atomic<std::uint32_t> high_water_;
+  const std::uint32_t first_;
   Mutex free_mutex_;
   std::uint32_t free_head_ PFS_GUARDED_BY(free_mutex_) = 0;
 };

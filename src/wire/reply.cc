@@ -49,9 +49,7 @@ Result<void> Reply::send(int error, std::span<const ByteSpan> parts) {
   // A second answer would be taken for an answer to a later request with the same number.
   if (!pending() || parts.size() > ReplySink::kMaxParts) return Err(EINVAL);
   if (observer_ != nullptr) {
-    std::size_t bytes = 0;
-    for (const ByteSpan part : parts) bytes += part.size();
-    observer_->answered(unique_, error, bytes);
+    observer_->answered(unique_, error, parts);
   }
   return std::exchange(sink_, nullptr)->send(unique_, error, parts);
 }

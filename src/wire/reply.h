@@ -41,7 +41,8 @@ class ReplySink {
 // sends it: for statistics, traces.
 class AnswerObserver {
  public:
-  virtual void answered(std::uint64_t unique, int error, std::size_t bytes) noexcept = 0;
+  virtual void answered(std::uint64_t unique, int error,
+                        std::span<const ByteSpan> parts) noexcept = 0;
 
  protected:
   ~AnswerObserver() = default;
@@ -79,6 +80,10 @@ class Reply {
     return data(bytes_of(out));
   }
   Result<void> error(Errno error) { return send(error.value(), {}); }
+  // An answer that was made before, as `error` (0 or positive) and bytes.
+  Result<void> once_more(int error, ByteSpan bytes) {
+    return send(error, std::span<const ByteSpan>(&bytes, bytes.empty() ? 0 : 1));
+  }
 
   // See ReplySink::send_file(). After EOPNOTSUPP the duty is still pending.
   [[nodiscard]] bool sends_files() const noexcept {

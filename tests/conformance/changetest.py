@@ -202,11 +202,18 @@ class Mount:
             [self.program, self.source, self.mnt, "-f", "-o", self.options], env=self.environment,
             stdout=self.log, stderr=self.log)
         device = os.stat(self.base).st_dev
+        begin = self.log.tell()
         deadline = time.monotonic() + 30
-        while os.stat(self.mnt).st_dev == device:
+        # The mount appears a moment before commands can ask.
+        while os.stat(self.mnt).st_dev == device or not self.serves(begin):
             if self.daemon.poll() is not None or time.monotonic() > deadline:
                 raise SystemExit("the mount does not start: " + self.said())
             time.sleep(0.01)
+
+    def serves(self, begin):
+        with open(os.path.join(self.base, "log"), "rb") as file:
+            file.seek(begin)
+            return b" serving " in file.read()
 
     def said(self):
         with open(os.path.join(self.base, "log"), errors="replace") as file:

@@ -3,6 +3,7 @@
 // What `checkpoint`, `dirty` and `watch` tell of a mount, case by case; conformance/changes_* has
 // the random ones.
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -10,10 +11,12 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <map>
 #include <memory>
+#include <sstream>
 #include <string>
 #include <vector>
 
@@ -22,6 +25,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/fd.h"
+#include "support/loop_image.h"
 #include "support/mount_fixture.h"
 
 namespace passthroughfs::test {
@@ -209,6 +213,35 @@ TEST_P(ChangesTest, ExtendedAttributesAreComparedToo) {
   EXPECT_THAT(since(token), UnorderedElementsAre(Pair("set", "xattr"), Pair("gone", "xattr")));
 }
 
+TEST_P(ChangesTest, CapabilitiesThatAFileLosesByAnotherChangeAreTold) {
+  const vfs_cap_data capabilities{VFS_CAP_REVISION_2, {{1U << CAP_NET_RAW, 0}, {0, 0}}};
+  const auto has_them = [this](const std::string& name) {
+    return getxattr(source(name).c_str(), "security.capability", nullptr, 0) > 0;
+  };
+  for (const char* name : {"write", "trunc", "truncate", "owner", "opened", "mode"}) {
+    write_file(source(name), "text", 0755);
+    ASSERT_EQ(
+        setxattr(source(name).c_str(), "security.capability", &capabilities, XATTR_CAPS_SZ_2, 0), 0)
+        << errno_name(errno);
+  }
+  const std::string token = checkpoint();
+  EXPECT_EQ(pwrite(open("write", O_WRONLY).get(), "y", 1, 0), 1);
+  (void)open("trunc", O_WRONLY | O_TRUNC);
+  EXPECT_EQ(truncate(mnt("truncate").c_str(), 2), 0);
+  EXPECT_EQ(chown(mnt("owner").c_str(), 1000, 1000), 0);
+  (void)open("opened", O_RDWR);
+  EXPECT_EQ(chmod(mnt("mode").c_str(), 0700), 0);
+  for (const char* name : {"write", "trunc", "truncate", "owner"}) {
+    EXPECT_FALSE(has_them(name)) << name;
+  }
+  EXPECT_TRUE(has_them("opened"));
+  EXPECT_TRUE(has_them("mode"));
+  EXPECT_THAT(since(token),
+              UnorderedElementsAre(Pair("write", "data,xattr"), Pair("trunc", "data,xattr"),
+                                   Pair("truncate", "data,xattr"),
+                                   Pair("owner", "attributes,xattr"), Pair("mode", "attributes")));
+}
+
 TEST_P(ChangesTest, RenamesAreToldAsSuchOrSpelledOut) {
   make_dir(source("d"));
   write_file(source("d/inside"), "1");
@@ -269,12 +302,12 @@ TEST_P(ChangesTest, AFileWithoutANameIsToldWhenItGetsOne) {
   EXPECT_THAT(since(token), UnorderedElementsAre(Pair("named", "created")));
 }
 
+// The recipe of README.md.
 TEST_P(ChangesTest, TheListsAreReadyForRsync) {
-  make_dir(source("d"));
-  make_dir(source("gone"));
-  write_file(source("gone/file"), "1");
-  write_file(source("d/a"), "1");
-  write_file(source("still"), "1");
+  for (const char* name : {"d", "gone", "becomes_file"}) make_dir(source(name));
+  for (const char* name : {"gone/file", "becomes_file/x", "d/a", "still", "time", "becomes_dir"}) {
+    write_file(source(name), "1");
+  }
   const std::string backup = mount().tree().make_dir("backup");
   ASSERT_EQ(run_program({"rsync", "-a", source("") + "/", backup + "/"}).exit_code, 0);
   const std::string token = checkpoint();
@@ -283,15 +316,29 @@ TEST_P(ChangesTest, TheListsAreReadyForRsync) {
   write_file(mnt("bytes\xFF"), "1");
   std::filesystem::remove_all(mnt("gone"));
   std::filesystem::rename(mnt("d"), mnt("e"));
+  std::filesystem::remove_all(mnt("becomes_file"));
+  write_file(mnt("becomes_file"), "1");
+  ASSERT_EQ(unlink(mnt("becomes_dir").c_str()), 0);
+  make_dir(mnt("becomes_dir"));
+  write_file(mnt("becomes_dir/x"), "1");
+  // With the size and time that it had.
+  struct stat before {};
+  ASSERT_EQ(stat(mnt("time").c_str(), &before), 0);
+  write_file(mnt("time"), "2");
+  const timespec times[2] = {before.st_atim, before.st_mtim};
+  ASSERT_EQ(utimensat(AT_FDCWD, mnt("time").c_str(), times, 0), 0);
   const std::string script =
-      "set -e\n"
-      "$PFS dirty $MNT --since $TOKEN -0 | rsync -a --from0 --files-from=- $MNT/ $BACKUP/\n"
-      "cd $BACKUP; $PFS dirty $MNT --since $TOKEN -0 --deleted | xargs -0 -r rm -rf --\n"
+      "cd $HERE &&\n"
+      "$PFS dirty $MNT --since $TOKEN -0 --deleted >gone &&\n"
+      "$PFS dirty $MNT --since $TOKEN -0 >changed &&\n"
+      "(cd $BACKUP && xargs -0 -r rm -rf --) <gone &&\n"
+      "rsync -aAXI --from0 --files-from=changed $MNT/ $BACKUP/ &&\n"
       "diff -r $MNT $BACKUP\n";
   auto environment = mount().environment();
-  environment.insert(environment.end(),
-                     {"PFS=" + program_path(), "MNT=" + mnt(""), "TOKEN=" + token,
-                      "BACKUP=" + backup, "PATH=" + std::string(getenv("PATH"))});
+  environment.insert(
+      environment.end(),
+      {"PFS=" + program_path(), "MNT=" + mnt(""), "TOKEN=" + token, "BACKUP=" + backup,
+       "HERE=" + mount().tree().path(), "PATH=" + std::string(getenv("PATH"))});
   const ProgramResult result = run_program({"sh", "-c", script}, environment);
   EXPECT_EQ(result.exit_code, 0) << result.out << result.err;
 }
@@ -422,6 +469,139 @@ TEST_F(JournalTest, TwoMountsDoNotShareAJournal) {
       run_program({program_path(), source_, tree_.make_dir("mnt"), "-o", "journal=" + journal});
   EXPECT_EQ(result.exit_code, 1);
   EXPECT_THAT(result.err, HasSubstr("in use by another mount"));
+}
+
+// `passthroughfs watch` on a mount, for as long as the object lives or the mount does.
+class Watch {
+ public:
+  Watch(const Mount& mount, const std::string& since)
+      : output_(mount.tree() / "watched"), child_([&, this] {
+          const int out = ::open(output_.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+          dup2(out, STDOUT_FILENO);
+          exec_program({program_path(), "watch", mount.mnt(), "--since", since},
+                       mount.environment());
+        }) {}
+  // Whether it says so now, whatever else it says.
+  bool tells(const std::string& path, const std::string& kind) const {
+    std::istringstream lines(read_all(output_));
+    for (std::string line; std::getline(lines, line);) {
+      const auto told = nlohmann::json::parse(line, nullptr, false);  // one may be half written
+      if (told.is_discarded() || told.value("path", "") != path) continue;
+      const std::vector<std::string> kinds = told.at("kinds");
+      if (std::find(kinds.begin(), kinds.end(), kind) != kinds.end()) return true;
+    }
+    return false;
+  }
+  // With exit code 0, and nothing on stderr of the test that would be a failure.
+  bool ends_well() { return child_.join(); }
+
+ private:
+  const std::string output_;
+  Child child_;
+};
+
+TEST_F(JournalTest, AWatchTellsWhatHappensAndEndsWithTheMount) {
+  write_file(source_ + "/a", "1");
+  auto one = mount(tree_ / "journal");
+  const std::string token = checkpoint(*one);
+  write_file(one->mnt("before"), "1");
+  Watch watch(*one, token);
+  EXPECT_TRUE(wait_until([&] { return watch.tells("before", "created"); }));
+  write_file(one->mnt("a"), "22");
+  EXPECT_TRUE(wait_until([&] { return watch.tells("a", "data"); }));
+  ASSERT_EQ(rename(one->mnt("a").c_str(), one->mnt("b").c_str()), 0);
+  EXPECT_TRUE(wait_until([&] { return watch.tells("b", "renamed"); }));
+  // It is told, however soon the end comes.
+  write_file(one->mnt("last"), "1");
+  one->stop();
+  EXPECT_TRUE(watch.ends_well());
+  EXPECT_TRUE(watch.tells("last", "created"));
+}
+
+// A journal on a file system that is full.
+class FullJournalTest : public JournalTest {
+ protected:
+  static constexpr int kMany = 400;
+
+  void SetUp() override {
+    JournalTest::SetUp();
+    if (IsSkipped() || HasFatalFailure()) return;
+    if (!disk_.ok()) GTEST_SKIP() << "no disk to fill: " << disk_.why();
+    journal_ = disk_ / "journal";
+    write_file(source_ + "/a", "1");
+  }
+  void fill() const {
+    const UniqueFd rest(::open(filling().c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
+    ASSERT_TRUE(rest.valid());
+    const std::string block(4096, 'x');
+    ssize_t written = 0;
+    while ((written = ::write(rest.get(), block.data(), block.size())) > 0) {
+    }
+    ASSERT_EQ(errno_name(errno), "ENOSPC");
+    // What was written before the disk was full may still need room there.
+    ASSERT_EQ(fsync(rest.get()), 0);
+  }
+  void make_room() const { ASSERT_EQ(unlink(filling().c_str()), 0); }
+  std::string filling() const { return disk_ / "filling"; }
+
+  void change(const Mount& mount) const {
+    write_file(mount.mnt("a"), "22");
+    make_dir(mount.mnt("d"));
+    for (int i = 0; i < kMany; ++i) {
+      write_file(mount.mnt("d/" + std::string(200, 'n') + std::to_string(i)), "1");
+    }
+  }
+  static void expect_all(const Changes& changes) {
+    EXPECT_EQ(changes.size(), 2U + kMany);
+    EXPECT_THAT(changes, testing::Contains(Pair("a", "data")));
+    EXPECT_THAT(changes, testing::Contains(Pair("d", "created")));
+  }
+  // One line that says why, or an answer that says that it is none.
+  static void expect_no_answer(const Mount& mount, const std::string& token) {
+    const ProgramResult result = mount.command({"dirty", mount.mnt(), "--since", token});
+    EXPECT_THAT(result.exit_code, testing::AnyOf(1, 3));
+    EXPECT_THAT(result.err, HasSubstr("full"));
+    EXPECT_EQ(std::count(result.err.begin(), result.err.end(), '\n'), 1) << result.err;
+  }
+  // In the end the record can be written again, and nothing is missing.
+  static void expect_all_in_the_end(const Mount& mount, const std::string& token) {
+    EXPECT_TRUE(wait_until([&] {
+      return mount.command({"dirty", mount.mnt(), "--since", token}).exit_code == 0;
+    })) << mount.log();
+    expect_all(dirty(mount, token));
+  }
+
+  LoopImage disk_{16 << 20, {"mkfs.ext4", "-q", "-F", "-O", "^has_journal"}};
+  std::string journal_;
+};
+
+TEST_F(FullJournalTest, TheMountGoesOnAndWhatHappenedMeanwhileIsToldLater) {
+  auto one = mount(journal_);
+  const std::string token = checkpoint(*one);
+  ASSERT_NO_FATAL_FAILURE(fill());
+  change(*one);
+  EXPECT_EQ(read_file(one->mnt("a")), "22");
+  expect_no_answer(*one, token);
+  EXPECT_EQ(one->command({"checkpoint", one->mnt()}).exit_code, 1);
+  ASSERT_NO_FATAL_FAILURE(make_room());
+  expect_all_in_the_end(*one, token);
+  // It is as good as new.
+  const std::string next = checkpoint(*one);
+  write_file(one->mnt("late"), "1");
+  EXPECT_THAT(dirty(*one, next), UnorderedElementsAre(Pair("late", "created")));
+}
+
+TEST_F(FullJournalTest, WhatWasNotRecordedAtTheEndIsToldByTheNextMount) {
+  std::string token;
+  {
+    auto first = mount(journal_);
+    token = checkpoint(*first);
+    ASSERT_NO_FATAL_FAILURE(fill());
+    change(*first);
+    first->stop();
+  }
+  ASSERT_NO_FATAL_FAILURE(make_room());
+  expect_all_in_the_end(*mount(journal_), token);
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 // git with the hook says what git without it says.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -31,6 +32,8 @@ class FsmonitorTest : public MountTest {
     ASSERT_EQ(git({"init", "-q"}).exit_code, 0);
   }
   std::string tree(const std::string& name = "") const { return mnt("projects/the tree/" + name); }
+  // Where git is run: the work tree, by the path that it is known by.
+  std::string top() const { return top_.empty() ? tree() : top_; }
 
   ProgramResult run(std::vector<std::string> arguments) const {
     auto environment = mount().environment();
@@ -41,7 +44,7 @@ class FsmonitorTest : public MountTest {
     return run_program(arguments, environment);
   }
   ProgramResult git(const std::vector<std::string>& arguments) const {
-    std::vector<std::string> all{"git", "-c", "safe.directory=*", "-C", tree()};
+    std::vector<std::string> all{"git", "-c", "safe.directory=*", "-C", top()};
     all.insert(all.end(), arguments.begin(), arguments.end());
     return run(all);
   }
@@ -52,12 +55,33 @@ class FsmonitorTest : public MountTest {
   // What the hook leads git to say, which must be what git finds by looking at everything.
   std::string status() const {
     const ProgramResult with = git({"status", "--porcelain"});
-    const ProgramResult without = git(
-        {"-c", "core.fsmonitor=false", "-c", "core.untrackedCache=false", "status", "--porcelain"});
+    // Which must not write down that there is no hook: git would ask for everything the next time.
+    const ProgramResult without = git({"--no-optional-locks", "-c", "core.fsmonitor=false", "-c",
+                                       "core.untrackedCache=false", "status", "--porcelain"});
     EXPECT_EQ(with.err, "");
     EXPECT_EQ(with.out, without.out);
     return with.out;
   }
+
+  std::string top_;
+};
+
+// `mount --bind FROM TO`, for a scope.
+class BindMount {
+ public:
+  BindMount(const std::string& from, std::string to) : to_(std::move(to)) {
+    done_ = ::mount(from.c_str(), to_.c_str(), nullptr, MS_BIND, nullptr) == 0;
+  }
+  ~BindMount() {
+    if (done_) (void)umount2(to_.c_str(), MNT_DETACH | UMOUNT_NOFOLLOW);
+  }
+  BindMount(const BindMount&) = delete;
+  BindMount& operator=(const BindMount&) = delete;
+  bool done() const { return done_; }
+
+ private:
+  const std::string to_;
+  bool done_ = false;
 };
 
 TEST_F(FsmonitorTest, StatusIsTheSameAfterAnyEdits) {
@@ -105,6 +129,41 @@ TEST_F(FsmonitorTest, TheWorkTreeMovedAwayAndBackIsStillRight) {
   write_file(mnt("elsewhere/the tree/a"), "22");
   ASSERT_EQ(rename(mnt("elsewhere").c_str(), mnt("projects").c_str()), 0);
   EXPECT_EQ(status(), " M a\n");
+}
+
+// What is told is by paths from the mount's root, which cannot be seen there.
+TEST_F(FsmonitorTest, AWorkTreeInABindMountIsRight) {
+  make_dir(tree("sub"));
+  write_file(tree("a"), "1");
+  write_file(tree("sub/b"), "1");
+  ASSERT_EQ(git({"add", "."}).exit_code, 0);
+  ASSERT_EQ(git({"commit", "-qm", "first"}).exit_code, 0);
+  use_hook();
+  const std::string elsewhere = mount().tree().make_dir("else where");
+  // The work tree itself, and a directory above it.
+  for (const std::string below : {"projects/the tree", "projects"}) {
+    SCOPED_TRACE(below);
+    const BindMount bound(mnt(below), elsewhere);
+    ASSERT_TRUE(bound.done());
+    top_ = elsewhere + std::string("projects/the tree").substr(below.size());
+    EXPECT_EQ(status(), "");
+    EXPECT_EQ(status(), "");
+    write_file(tree("a"), "22");
+    EXPECT_EQ(status(), " M a\n");
+    write_file(top() + "/sub/b", "333");
+    write_file(top() + "/new", "1");
+    EXPECT_EQ(status(), " M a\n M sub/b\n?? new\n");
+    ASSERT_EQ(git({"add", "-A"}).exit_code, 0);
+    ASSERT_EQ(git({"commit", "-qm", below}).exit_code, 0);
+    EXPECT_EQ(status(), "");
+    // Everything is put back behind git's back.
+    write_file(tree("a"), "1");
+    write_file(tree("sub/b"), "1");
+    ASSERT_EQ(unlink(tree("new").c_str()), 0);
+    EXPECT_EQ(status(), " M a\n D new\n M sub/b\n");
+    ASSERT_EQ(git({"add", "-A"}).exit_code, 0);
+    ASSERT_EQ(git({"commit", "-qm", "back"}).exit_code, 0);
+  }
 }
 
 TEST_F(FsmonitorTest, OtherVersionsAndOtherPlacesAreRefused) {

@@ -12,9 +12,18 @@ using Clock = std::chrono::steady_clock;
 constexpr milliseconds kGather{50};
 constexpr milliseconds kLook{1000};  // for a client that has gone
 
+bool send_incomplete(ControlStream& stream, const ChangeReport& report) {
+  Json line = Json::object();
+  line["complete"] = false;
+  line["reason"] = report.reason;
+  line["token"] = report.since;
+  return stream.send(line);
+}
+
 // A line per change. Only the last one has the report's own token: from those before, resuming
 // would lose what follows them.
 bool send_changes(ControlStream& stream, const ChangeReport& report) {
+  if (!report.complete && !send_incomplete(stream, report)) return false;
   for (std::size_t i = 0; i < report.changes.size(); ++i) {
     Json line = Json::object();
     line["token"] = i + 1 == report.changes.size() ? report.token : report.since;
@@ -51,29 +60,28 @@ void watch(ControlTarget& target, const Json& arguments, ControlStream& stream) 
   }
   if (!stream.send(Json{{"result", Json{{"token", token}}}})) return;
   (void)stream.take_behind();
-  for (bool first = true;; first = false) {
-    if (!first && !changes->wait_for_change(token, Clock::now() + kLook)) {
-      if (!stream.is_wanted(milliseconds(0))) return;
-      continue;
-    }
-    if (!first && !stream.is_wanted(kGather)) return;
+  while (!changes->is_interrupted()) {
     auto report = changes->since(token, true);
     if (!report) {
+      if (changes->is_interrupted()) break;
       (void)send_error(stream, report.error());
       return;
-    }
-    if (!report->complete) {
-      Json line = Json::object();
-      line["complete"] = false;
-      line["reason"] = report->reason;
-      line["token"] = report->since;
-      if (!stream.send(line)) return;
     }
     if (!send_changes(stream, *report)) return;
     token = report->token;
     // The reader was slow: what happened meanwhile comes merged.
     if (stream.take_behind() && !stream.send(Json{{"gap", true}, {"since", token}})) return;
     (void)stream.take_behind();
+    while (!changes->is_interrupted() && !changes->wait_for_change(token, Clock::now() + kLook)) {
+      if (!stream.is_wanted(milliseconds(0)) && !changes->is_interrupted()) return;
+    }
+    if (!stream.is_wanted(kGather) && !changes->is_interrupted()) return;
+  }
+  // What has happened since then is the last there is to tell.
+  if (auto last = changes->until_end(token)) {
+    (void)send_changes(stream, *last);
+  } else {
+    (void)send_error(stream, last.error());
   }
 }
 

@@ -48,6 +48,15 @@ class FakeQueries : public ChangeQueries {
     if (!keep_) changes_.clear();
     return report;
   }
+  Outcome<ChangeReport> until_end(std::optional<std::string_view> token) override {
+    const std::lock_guard lock(mutex_);
+    if (!interrupted_) return Error{ESHUTDOWN, "asked too early"};
+    ChangeReport report;
+    report.since = token ? std::string(*token) : "begin";
+    report.token = "end";
+    report.changes = std::move(last_);
+    return report;
+  }
   Outcome<void> forget_before(std::string_view token) override {
     if (token == "bad") return Error{EINVAL, "'bad' is not a token"};
     forgotten_ = token;
@@ -67,6 +76,11 @@ class FakeQueries : public ChangeQueries {
   }
   [[nodiscard]] bool is_interrupted() const override { return interrupted_; }
 
+  // What is told of the time between the last report and the end.
+  void change_last(std::vector<Change> changes) {
+    const std::lock_guard lock(mutex_);
+    last_ = std::move(changes);
+  }
   void change(std::vector<Change> changes) {
     const std::lock_guard lock(mutex_);
     changes_ = std::move(changes);
@@ -89,6 +103,7 @@ class FakeQueries : public ChangeQueries {
  private:
   std::mutex mutex_;
   std::condition_variable changed_;
+  std::vector<Change> last_;
   int moment_ = 1;
   bool stuck_ = false;
   std::atomic<bool> interrupted_ = false;
@@ -275,11 +290,14 @@ TEST_F(ControlChangesTest, AReaderThatFallsBehindIsToldOfAGap) {
   EXPECT_EQ(count, 20'002U);
 }
 
-TEST_F(ControlChangesTest, TheEndOfTheServerEndsAWatch) {
+TEST_F(ControlChangesTest, TheEndOfTheServerEndsAWatchWithWhatCameLast) {
   std::atomic<bool> begun = false;
+  std::string last;
+  queries_.change_last({created("last")});
   std::thread watching([&] {
-    const auto watched = connect().watch(std::nullopt, [&](const std::string&) {
+    const auto watched = connect().watch(std::nullopt, [&](const std::string& line) {
       begun = true;
+      last = line;
       return true;
     });
     EXPECT_FALSE(watched);
@@ -288,6 +306,7 @@ TEST_F(ControlChangesTest, TheEndOfTheServerEndsAWatch) {
   EXPECT_TRUE(test::wait_until([&] { return begun.load(); }));
   server_.reset();
   watching.join();
+  EXPECT_EQ(nlohmann::json::parse(last).at("path"), "last");
 }
 
 TEST_F(ControlChangesTest, AWatcherThatGoesMakesRoomForAnother) {

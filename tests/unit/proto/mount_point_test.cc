@@ -17,7 +17,7 @@ constexpr std::string_view kTable =
     "21 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw\n"
     "90 21 0:53 / /mnt/a\\040b rw,nosuid - fuse.passthroughfs /srv\\011x "
     "rw,user_id=1000,group_id=100\n"
-    "91 21 0:53 / /other rw shared:7 master:2 - fuse.passthroughfs /srv2 rw,user_id=7\n"
+    "91 21 0:53 /a\\040b/c /other rw shared:7 master:2 - fuse.passthroughfs /srv2 rw,user_id=7\n"
     "92 21 0:54 / /broken\n"
     "\n";
 
@@ -26,6 +26,7 @@ TEST(MountTable, GivesTypeSourceAndOwner) {
   ASSERT_TRUE(parse_mount_table(kTable, makedev(0, 53), 90, found));
   EXPECT_EQ(found.fs_type, "fuse.passthroughfs");
   EXPECT_EQ(found.source, "/srv\tx");
+  EXPECT_EQ(found.root, "/");
   EXPECT_TRUE(found.owner_known);
   EXPECT_EQ(found.owner, 1000U);
   EXPECT_TRUE(found.is_fuse());
@@ -35,6 +36,14 @@ TEST(MountTable, PicksTheMountByItsNumber) {
   MountPoint found;
   ASSERT_TRUE(parse_mount_table(kTable, makedev(0, 53), 91, found));
   EXPECT_EQ(found.owner, 7U);
+}
+
+TEST(MountTable, TellsWhichDirectoryIsMounted) {
+  MountPoint found;
+  ASSERT_TRUE(parse_mount_table(kTable, makedev(0, 53), 91, found));
+  EXPECT_EQ(found.root, "/a b/c");
+  ASSERT_TRUE(parse_mount_table(kTable, makedev(0, 53), 90, found));
+  EXPECT_EQ(found.root, "/");
 }
 
 TEST(MountTable, KnowsWhoseMountItIsOnlyForFuse) {

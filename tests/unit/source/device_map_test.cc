@@ -7,6 +7,9 @@
 #include <thread>
 #include <vector>
 
+#include "base/region_list.h"
+#include "support/successor.h"
+
 namespace passthroughfs {
 namespace {
 
@@ -76,6 +79,51 @@ TEST(DeviceMapTest, ThreadsAgreeOnNewDevices) {
   for (std::thread& thread : threads) thread.join();
   for (const auto& mine : shown) EXPECT_EQ(mine, shown[0]);
   EXPECT_EQ(std::set<std::uint64_t>(shown[0].begin(), shown[0].end()).size(), shown[0].size());
+}
+
+// Each process is made with the map as it was at first.
+TEST(DeviceMapTest, MarksOutliveTheProcess) {
+  DeviceMap devices(kRoot);
+  const std::uint64_t before = devices.shown_ino(device_number(8, 2), 5);
+  ASSERT_TRUE(devices.keep());
+  auto memory = RegionList<std::uint64_t>::create("shown", 1000);
+  ASSERT_TRUE(memory);
+  for (std::uint32_t server = 0; server < 10; ++server) {
+    ASSERT_EQ(test::run_sharing([&]() -> int {
+                devices.recover();
+                if (devices.shown_ino(device_number(8, 2), 5) != before) return 1;
+                // Those that others have met, the last one first.
+                for (auto known = static_cast<std::uint32_t>(memory->entries().size());
+                     known-- > 0;) {
+                  if (devices.shown_ino(device_number(9, known), 5) != memory->entries()[known]) {
+                    return 2;
+                  }
+                }
+                for (int i = 0; i < 20; ++i) {
+                  const auto minor = static_cast<std::uint32_t>(memory->entries().size());
+                  if (!memory->append(devices.shown_ino(device_number(9, minor), 5))) return 3;
+                }
+                test::die();
+              }),
+              "signal 9")
+        << server;
+  }
+  const std::set<std::uint64_t> shown(memory->entries().begin(), memory->entries().end());
+  EXPECT_EQ(shown.size(), 200U) << "each has a mark of its own";
+  EXPECT_FALSE(shown.contains(before));
+  devices.recover();
+  EXPECT_EQ(devices.shown_ino(device_number(9, 77), 5), memory->entries()[77]);
+}
+
+// Those without a place in memory have a mark in the process.
+TEST(DeviceMapTest, MoreDevicesThanAreKeptAreShownAllTheSame) {
+  DeviceMap devices(kRoot);
+  ASSERT_TRUE(devices.keep());
+  for (std::uint32_t minor = 2; minor < 33'000; ++minor) {
+    const std::uint64_t shown = devices.shown_ino(device_number(9, minor), 5);
+    ASSERT_NE(shown, 5U);
+    ASSERT_EQ(devices.shown_ino(device_number(9, minor), 5), shown);
+  }
 }
 
 }  // namespace

@@ -10,11 +10,14 @@
 
 #include <filesystem>
 #include <iterator>
+#include <memory>
+#include <set>
 #include <string>
 
 #include "source/file_handle.h"
 #include "support/mount_fixture.h"
 #include "support/run_as.h"
+#include "support/successor.h"
 #include "support/temp_tree.h"
 
 namespace passthroughfs {
@@ -102,6 +105,54 @@ TEST_F(MountFdsTest, NorByRootOfAUserNamespace) {
     ASSERT_FALSE(remembered.has_value());
     EXPECT_EQ(remembered.error(), EPERM);
   });
+}
+
+TEST_F(MountFdsTest, AMountOutlivesTheProcessThatRemembersIt) {
+  ASSERT_TRUE(mounts_.keep());
+  const std::set<int> before = test::descriptor_numbers();
+  ASSERT_EQ(test::run_sharing([&]() -> int {
+              if (!mounts_.remember(mount_id_, directory_.borrow())) return 1;
+              test::die();
+            }),
+            "signal 9");
+  EXPECT_FALSE(mounts_.knows(mount_id_));
+  std::set<int> kept = before;
+  mounts_.for_each_descriptor([&](int fd) { EXPECT_TRUE(kept.insert(fd).second); });
+  EXPECT_EQ(test::descriptor_numbers(), kept);
+  mounts_.recover();
+  EXPECT_EQ(test::descriptor_numbers(), kept);
+  auto mount = mounts_.find(mount_id_);
+  ASSERT_TRUE(mount);
+  auto handle = FileHandle::of(directory_.borrow());
+  ASSERT_TRUE(handle);
+  EXPECT_TRUE(handle->open(*mount));
+}
+
+TEST_F(MountFdsTest, WhatWasRememberedBeforeIsNotTakenTwice) {
+  ASSERT_TRUE(mounts_.remember(mount_id_, directory_.borrow()));
+  ASSERT_TRUE(mounts_.keep());
+  const std::set<int> before = test::descriptor_numbers();
+  ASSERT_EQ(test::run_sharing([&]() -> int {
+              mounts_.recover();
+              test::die();
+            }),
+            "signal 9");
+  mounts_.recover();
+  EXPECT_EQ(test::descriptor_numbers(), before);
+  EXPECT_GE(::fcntl(mounts_.find(mount_id_)->get(), F_GETFD), 0);
+}
+
+// Its numbers may be another's by the time that somebody takes over.
+TEST_F(MountFdsTest, AProcessThatEndsInOrderLeavesNoNumbers) {
+  auto mounts = std::make_unique<MountFds>();
+  ASSERT_TRUE(mounts->keep());
+  ASSERT_EQ(test::run_sharing([&]() -> int {
+              if (!mounts->remember(mount_id_, directory_.borrow())) return 1;
+              mounts.reset();
+              test::die();
+            }),
+            "signal 9");
+  mounts->for_each_descriptor([](int fd) { ADD_FAILURE() << fd; });
 }
 
 }  // namespace

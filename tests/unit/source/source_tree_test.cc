@@ -6,9 +6,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <set>
 #include <string>
 
 #include "source/sys.h"
+#include "support/successor.h"
 #include "support/temp_tree.h"
 
 namespace passthroughfs {
@@ -198,6 +200,37 @@ TEST_F(SourceTreeTest, TheFileSystemsRootIsASourceToo) {
   make_file("file");
   EXPECT_EQ("/" + everything.path_of(child("file").borrow(), deleted), path("file"));
   EXPECT_EQ(everything.path_of(everything.root(), deleted), "");
+}
+
+TEST_F(SourceTreeTest, ASuccessorReopensThroughItsOwnProc) {
+  make_file("file", "content");
+  ASSERT_TRUE(source_.keep());
+  const UniqueFd file = child("file");
+  const std::set<int> before = test::descriptor_numbers();
+  for (int server = 0; server < 3; ++server) {
+    ASSERT_EQ(test::run_sharing([&]() -> int {
+                std::string message;
+                if (!source_.recover(message)) return 1;
+                // Not through that of a process that has gone.
+                std::string proc;
+                source_.for_each_descriptor([&](int fd) {
+                  bool deleted = false;
+                  proc = source_.path_of(BorrowedFd(fd), deleted);
+                });
+                if (!proc.ends_with("/" + std::to_string(::getpid()) + "/fd")) return 2;
+                auto again = source_.reopen(file.borrow(), O_RDONLY);
+                char letter = 0;
+                if (!again || ::read(again->get(), &letter, 1) != 1 || letter != 'c') return 3;
+                test::die();
+              }),
+              "signal 9");
+    // The one that was reopened, and the server's /proc.
+    EXPECT_EQ(test::descriptor_numbers().size(), before.size() + 2);
+    test::close_all_but(before);
+  }
+  EXPECT_EQ(test::descriptor_numbers(), before) << "what was open at first is not theirs to close";
+  EXPECT_TRUE(source_.reopen(file.borrow(), O_RDONLY));
+  source_.for_each_descriptor([](int fd) { ADD_FAILURE() << fd; });
 }
 
 }  // namespace

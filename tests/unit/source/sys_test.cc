@@ -2,14 +2,20 @@
 #include "source/sys.h"
 
 #include <gtest/gtest.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <sys/prctl.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
 #include <array>
+#include <cerrno>
+#include <cstddef>
 #include <cstring>
 #include <set>
 #include <string>
 
+#include "support/run_as.h"
 #include "support/temp_tree.h"
 
 namespace passthroughfs {
@@ -104,6 +110,46 @@ TEST_F(SysTest, ExtendedAttributeErrorsComeThrough) {
   EXPECT_EQ(sys::list_xattr(fd.borrow(), small).error(), ERANGE);
   EXPECT_EQ(*sys::get_xattr(fd.borrow(), "user.a", {}), 4U) << "the size alone";
   EXPECT_EQ(sys::set_xattr(fd.borrow(), "nonsense", {}, 0).error(), EOPNOTSUPP);
+}
+
+// By the name in a directory, of the object itself.
+void expect_attributes_by_name(const UniqueFd& root) {
+  std::array<std::byte, 64> out{};
+  auto size = sys::get_xattr_at(root.borrow(), "file", "user.colour", out);
+  ASSERT_TRUE(size.has_value()) << size.error().to_string();
+  EXPECT_EQ(text_of(ByteSpan(out).first(*size)), "blue");
+  EXPECT_EQ(*sys::get_xattr_at(root.borrow(), "file", "user.colour", {}), 4U);
+  size = sys::list_xattr_at(root.borrow(), "file", out);
+  ASSERT_TRUE(size.has_value()) << size.error().to_string();
+  EXPECT_NE(text_of(ByteSpan(out).first(*size)).find("user.colour"), std::string_view::npos);
+  std::array<std::byte, 2> small{};
+  EXPECT_EQ(sys::list_xattr_at(root.borrow(), "file", small).error(), ERANGE);
+  EXPECT_EQ(sys::get_xattr_at(root.borrow(), "file", "user.other", out).error(), ENODATA);
+  EXPECT_EQ(sys::get_xattr_at(root.borrow(), "missing", "user.colour", out).error(), ENOENT);
+  EXPECT_FALSE(sys::get_xattr_at(root.borrow(), "link", "user.colour", out).has_value());
+}
+
+TEST_F(SysTest, ExtendedAttributesAreFoundByName) {
+  auto set = sys::set_xattr(path_fd("file").borrow(), "user.colour",
+                            bytes_of(std::string_view("blue")), 0);
+  if (!set && set.error() == EOPNOTSUPP) GTEST_SKIP() << "no user.* attributes here";
+  ASSERT_TRUE(set.has_value());
+  const UniqueFd root = path_fd(".");
+  expect_attributes_by_name(root);
+  // On a kernel that does not have the calls.
+  test::in_child([&] {
+    std::array filter{
+        sock_filter BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
+        sock_filter BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 464, 1, 0),
+        sock_filter BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 465, 0, 1),
+        sock_filter BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS),
+        sock_filter BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    const sock_fprog program{static_cast<unsigned short>(filter.size()), filter.data()};
+    ASSERT_EQ(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+    ASSERT_EQ(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program, 0, 0), 0);
+    expect_attributes_by_name(root);
+  });
 }
 
 TEST_F(SysTest, AFifoHasNoUserAttributes) {

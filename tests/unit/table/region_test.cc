@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "table/region.h"
+#include "base/region.h"
 
 #include <gtest/gtest.h>
 #include <sys/resource.h>

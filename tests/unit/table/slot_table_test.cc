@@ -18,7 +18,7 @@ struct Record : SlotHead {
 class SlotTableTest : public ::testing::Test {
  protected:
   static Region region(std::size_t records) {
-    auto made = Region::create("slots", records * sizeof(Record));
+    auto made = Region::create("slots", SlotTable<Record>::bytes_for(records));
     EXPECT_TRUE(made.has_value());
     return std::move(*made);
   }
@@ -230,6 +230,122 @@ TEST_F(SlotTableTest, ExactlyOneThreadOwnsARetiredSlot) {
     for (std::thread& thread : threads) thread.join();
     ASSERT_EQ(owners.load(), 1);
     table_.free(record(number));
+  }
+}
+
+// One process after the other on the same memory.
+class SlotTableRebuildTest : public SlotTableTest {
+ protected:
+  using Fate = SlotTable<Record>::Fate;
+  // Records with an odd value go on; the value of a record that ends is 0 afterwards.
+  Result<void> rebuild() {
+    return table_.rebuild([](Record& record, bool live) {
+      if (live && record.value % 2 == 1) return Fate::goes_on;
+      if (record.value == 0) return Fate::unused;
+      record.value = 0;
+      return Fate::ends;
+    });
+  }
+  std::uint64_t make_with(std::uint32_t value, std::uint32_t pins = 0) {
+    const std::uint64_t number = make(pins);
+    record(number).value = value;
+    return number;
+  }
+};
+
+TEST_F(SlotTableRebuildTest, WhatGoesOnIsLiveAndNobodysInUse) {
+  const std::uint64_t pinned = make_with(1, 7);
+  const std::uint64_t busy = make_with(3);
+  ASSERT_TRUE(table_.try_busy(record(busy)));
+  ASSERT_TRUE(rebuild());
+  for (const std::uint64_t number : {pinned, busy}) {
+    EXPECT_EQ(table_.pins(record(number)), 0U);
+    Record* const got = table_.pin(number);
+    ASSERT_EQ(got, &record(number));
+    EXPECT_FALSE(table_.unpin(*got));
+    EXPECT_EQ(table_.retire(record(number), SlotNumber::generation(number)), true);
+  }
+}
+
+TEST_F(SlotTableRebuildTest, WhatEndsIsFreeUnderAnotherNumber) {
+  const std::uint64_t live = make_with(2, 1);
+  const std::uint64_t retired = make_with(5, 1);
+  ASSERT_EQ(table_.retire(record(retired), 0), false);
+  ASSERT_TRUE(rebuild());
+  EXPECT_EQ(table_.pin(live), nullptr);
+  EXPECT_EQ(table_.pin(retired), nullptr);
+  EXPECT_EQ(make(), SlotNumber::make(1, SlotNumber::slot(live)));
+  EXPECT_EQ(make(), SlotNumber::make(1, SlotNumber::slot(retired)));
+  EXPECT_EQ(make(), SlotNumber::make(0, 3));
+}
+
+// A slot that was taken from the free list and never published, and one that was on it.
+TEST_F(SlotTableRebuildTest, WhatWasNotInUseIsFreeUnderItsNumber) {
+  auto taken = table_.allocate();
+  ASSERT_TRUE(taken);
+  const std::uint64_t freed = make();
+  ASSERT_EQ(table_.retire(record(freed), 0), true);
+  table_.free(record(freed));
+  ASSERT_TRUE(rebuild());
+  EXPECT_EQ(make(), *taken);
+  EXPECT_EQ(make(), SlotNumber::make(1, SlotNumber::slot(freed)));
+}
+
+TEST_F(SlotTableRebuildTest, NumbersAreNotHandedOutTwiceHoweverOftenItIsTakenOver) {
+  std::set<std::uint64_t> seen;
+  std::uint32_t value = 0;
+  std::vector<std::uint64_t> living;
+  for (int round = 0; round < 50; ++round) {
+    for (int i = 0; i < 20; ++i) {
+      const std::uint64_t number = make_with(++value, i % 3);
+      EXPECT_TRUE(seen.insert(number).second) << number;
+      if (value % 2 == 1) living.push_back(number);
+    }
+    ASSERT_TRUE(rebuild());
+    for (const std::uint64_t number : living) {
+      Record* const got = table_.pin(number);
+      ASSERT_NE(got, nullptr) << number;
+      (void)table_.unpin(*got);
+    }
+    // Some of those end as they do without any failure, and some of these slots are used again.
+    for (int i = 0; i < 5; ++i) {
+      Record& ending = record(living.back());
+      ASSERT_EQ(table_.retire(ending, SlotNumber::generation(living.back())), true);
+      ending.value = 0;
+      table_.free(ending);
+      living.pop_back();
+    }
+  }
+  EXPECT_LT(table_.high_water(), 50U * 20U / 2U + 20U) << "slots were used again";
+}
+
+TEST_F(SlotTableRebuildTest, TheLastNumberOfASlotIsNotHandedOutAgain) {
+  const std::uint64_t number = make_with(2);
+  const std::uint64_t spent = make_with(2);
+  for (const std::uint64_t each : {number, spent}) {
+    record(each).state.store(0xffffffffULL << 32 | SlotTable<Record>::kLive);
+  }
+  ASSERT_EQ(table_.retire(record(spent), 0xffffffff), true);
+  record(spent).value = 0;
+  table_.free(record(spent));
+  ASSERT_TRUE(rebuild());
+  EXPECT_EQ(table_.pin(SlotNumber::make(0xffffffff, SlotNumber::slot(number))), nullptr);
+  EXPECT_EQ(make(), SlotNumber::make(0, 3));
+}
+
+TEST_F(SlotTableRebuildTest, ForeignMemoryIsLeftAlone) {
+  for (const std::size_t word : {0U, 1U, 2U}) {
+    Region memory = region(64);
+    auto* const words = reinterpret_cast<std::uint32_t*>(memory.data());
+    SlotTable<Record> table(std::move(memory), 1);
+    ASSERT_TRUE(table.allocate());
+    words[word] = word == 2 ? 1'000'000 : 1;
+    const auto rebuilt = table.rebuild([](Record&, bool) {
+      ADD_FAILURE() << "asked about a record";
+      return Fate::ends;
+    });
+    ASSERT_FALSE(rebuilt) << word;
+    EXPECT_EQ(rebuilt.error(), EUCLEAN);
   }
 }
 

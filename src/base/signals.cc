@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "cli/signals.h"
+#include "base/signals.h"
 
 #include <poll.h>
 #include <pthread.h>

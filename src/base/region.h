@@ -22,6 +22,9 @@ class Region {
   Region& operator=(const Region&) = delete;
   ~Region();
 
+  // Makes all of it zero again.
+  void clear() noexcept;
+
   [[nodiscard]] std::byte* data() const noexcept { return data_; }
   [[nodiscard]] std::size_t size() const noexcept { return size_; }
 

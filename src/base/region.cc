@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "table/region.h"
+#include "base/region.h"
 
 #include <signal.h>
 #include <sys/mman.h>
 
+#include <cstring>
 #include <ctime>
 
 namespace passthroughfs {
@@ -40,6 +41,11 @@ Region::Region(Region&& other) noexcept
     : memory_(std::move(other.memory_)),
       data_(std::exchange(other.data_, nullptr)),
       size_(std::exchange(other.size_, 0)) {}
+
+void Region::clear() noexcept {
+  // Frees the pages as well; where that cannot be they are written.
+  if (::madvise(data_, size_, MADV_REMOVE) != 0) std::memset(data_, 0, size_);
+}
 
 Region::~Region() {
   if (data_ != nullptr) (void)::munmap(data_, size_);

@@ -1,0 +1,268 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "guard/guardian.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sched.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <csignal>
+#include <cstdlib>
+#include <cstring>
+#include <ctime>
+#include <thread>
+
+#include "base/fd.h"
+#include "base/log.h"
+
+namespace passthroughfs {
+namespace {
+
+constexpr std::uint64_t kSecond = 1'000'000'000;
+// A server that has served no longer than this has died young.
+constexpr std::uint64_t kYoung = kSecond / 20;
+// The first few are replaced at once, which a request that ends each of them may need (see
+// Recovery::kMostDeaths); then the pause doubles.
+constexpr unsigned kAtOnce = 8;
+constexpr std::uint64_t kFirstPause = kSecond / 100;
+constexpr std::uint64_t kLongestPause = 5 * kSecond;
+// So many in a row that did not even come to serve, and it is given up.
+constexpr unsigned kMostStillborn = 20;
+
+std::uint64_t now_ns() noexcept {
+  timespec now{};
+  (void)::clock_gettime(CLOCK_MONOTONIC, &now);
+  return static_cast<std::uint64_t>(now.tv_sec) * kSecond + static_cast<std::uint64_t>(now.tv_nsec);
+}
+
+sigset_t watched_signals() noexcept {
+  sigset_t set;
+  sigemptyset(&set);
+  for (const int signal : {SIGTERM, SIGINT, SIGHUP, SIGCHLD}) sigaddset(&set, signal);
+  return set;
+}
+
+Result<std::vector<int>> open_descriptors() {
+  DIR* const directory = ::opendir("/proc/self/fd");
+  if (directory == nullptr) return Errno::last();
+  std::vector<int> out;
+  while (const dirent* entry = ::readdir(directory)) {
+    char* end = nullptr;
+    const long number = std::strtol(entry->d_name, &end, 10);
+    if (end == entry->d_name || number == ::dirfd(directory)) continue;
+    out.push_back(static_cast<int>(number));
+  }
+  ::closedir(directory);
+  std::sort(out.begin(), out.end());
+  return out;
+}
+
+// As fork(), but with the descriptors shared. The first thread's own number, which the C library
+// keeps, is set as fork() sets it where the kernel tells its address; where it does not, that
+// thread does nothing that would need it (see be_server).
+pid_t clone_with_descriptors() noexcept {
+  unsigned long flags = CLONE_FILES | SIGCHLD;
+  void* number = nullptr;
+  if (::prctl(PR_GET_TID_ADDRESS, &number, 0, 0, 0) == 0 && number != nullptr) {
+    flags |= CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID;
+  }
+#if defined(__s390x__)
+  return static_cast<pid_t>(::syscall(SYS_clone, nullptr, flags, nullptr, number, nullptr));
+#elif defined(__x86_64__)
+  return static_cast<pid_t>(::syscall(SYS_clone, flags, nullptr, nullptr, number, nullptr));
+#else
+  return static_cast<pid_t>(::syscall(SYS_clone, flags, nullptr, nullptr, nullptr, number));
+#endif
+}
+
+std::string end_of(int status) {
+  return WIFSIGNALED(status) ? fmt::format("was killed: {}", ::strsignal(WTERMSIG(status)))
+                             : fmt::format("ended with {}", WEXITSTATUS(status));
+}
+
+// What is left when memory is short: the guardian, then what it guards.
+void be_spared_by_oom(const char* score) noexcept {
+  const UniqueFd file(::open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC));
+  if (file.valid()) (void)!::write(file.get(), score, std::strlen(score));
+}
+
+}  // namespace
+
+struct Guardian::Page {
+  std::atomic<State> state;
+  std::atomic<int> exit_code;
+  std::atomic<int> error;
+  std::array<char, 2000> message;
+  std::atomic<std::uint64_t> starts;
+  std::atomic<std::uint64_t> ready;       // CLOCK_MONOTONIC, nanoseconds
+  std::atomic<std::uint64_t> died;        // CLOCK_MONOTONIC, nanoseconds
+  std::atomic<std::uint64_t> last_pause;  // nanoseconds
+};
+
+Result<std::unique_ptr<Guardian>> Guardian::create(Serve serve, std::function<void()> prepare) {
+  Region page = TRY(Region::create("passthroughfs-guardian", sizeof(Page)));
+  return std::unique_ptr<Guardian>(
+      new Guardian(std::move(serve), std::move(prepare), std::move(page)));
+}
+
+Guardian::Guardian(Serve serve, std::function<void()> prepare, Region page)
+    : serve_(std::move(serve)),
+      prepare_(std::move(prepare)),
+      page_(std::move(page)),
+      guardian_(::getpid()) {}
+
+Guardian::Page& Guardian::page() const noexcept { return *reinterpret_cast<Page*>(page_.data()); }
+
+// ---- in the guardian
+// -----------------------------------------------------------------------------
+
+Outcome<void> Guardian::start() {
+  const sigset_t signals = watched_signals();
+  (void)::pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+  log_detach();
+  auto descriptors = open_descriptors();
+  if (!descriptors) return Error{descriptors.error().value(), "cannot read /proc/self/fd"};
+  descriptors_ = std::move(*descriptors);
+  for (unsigned tries = 0; tries < kMostStillborn; ++tries) {
+    if (auto started = start_server(); !started) {
+      return Error{started.error().value(), "cannot fork: " + started.error().to_string()};
+    }
+    // ready() and failed() wake us by the same signal as its death.
+    while (page().state.load() == State::starting && !wait_for_end(0)) {
+    }
+    if (page().state.load() == State::failed) {
+      while (!wait_for_end(0)) {
+      }
+      return failure();
+    }
+    if (page().state.load() != State::starting) return {};
+    log_error("the server {} before it served", end_of(status_));
+  }
+  return Error{EIO, "the server dies before it serves"};
+}
+
+Error Guardian::failure() const { return Error{page().error.load(), page().message.data()}; }
+
+Outcome<int> Guardian::watch() {
+  be_spared_by_oom("-1000");
+  unsigned young = 0;
+  unsigned stillborn = 0;
+  for (;;) {
+    if (wait_for_end(0)) {
+      const State state = page().state.load();
+      if (state == State::ended) return page().exit_code.load();
+      if (state == State::failed) return failure();
+      page().died.store(now_ns());
+      const std::uint64_t ready = page().ready.load();
+      young = state == State::starting || now_ns() - ready < kYoung ? young + 1 : 0;
+      stillborn = state == State::starting ? stillborn + 1 : 0;
+      log_error("the server (pid {}) {}; starting another", server_, end_of(status_));
+      server_ = 0;
+      if (stillborn >= kMostStillborn) {
+        return Error{EIO, "no server can live any more: each died before it served"};
+      }
+      if (young > kAtOnce) {
+        const std::uint64_t pause =
+            std::min(kFirstPause << std::min(young - kAtOnce - 1, 20U), kLongestPause);
+        (void)wait_for_end(pause);
+      }
+      log_detach();
+      while (!start_server()) {
+        log_error("cannot start a server: {}", Errno::last().to_string());
+        (void)wait_for_end(kSecond);
+      }
+      if (stop_wanted_) hand_on(SIGTERM);
+    }
+  }
+}
+
+// Errors are left in errno.
+Result<void> Guardian::start_server() noexcept {
+  const bool again = page().starts.fetch_add(1) != 0;
+  page().state.store(State::starting);
+  const pid_t child = clone_with_descriptors();
+  if (child < 0) return Errno::last();
+  if (child == 0) be_server(again);
+  server_ = child;
+  return ok();
+}
+
+bool Guardian::wait_for_end(std::uint64_t most_ns) noexcept {
+  const sigset_t signals = watched_signals();
+  const std::uint64_t until = now_ns() + most_ns;
+  const State before = page().state.load();
+  for (;;) {
+    if (server_ > 0) {
+      const pid_t ended = ::waitpid(server_, &status_, WNOHANG);
+      if (ended == server_ || (ended < 0 && errno == ECHILD)) return true;
+    }
+    siginfo_t info{};
+    int signal = -1;
+    if (most_ns == 0) {
+      signal = ::sigwaitinfo(&signals, &info);
+    } else {
+      const std::uint64_t now = now_ns();
+      if (now >= until) return false;
+      const timespec left{.tv_sec = static_cast<time_t>((until - now) / kSecond),
+                          .tv_nsec = static_cast<long>((until - now) % kSecond)};
+      signal = ::sigtimedwait(&signals, &info, &left);
+    }
+    if (signal == SIGTERM || signal == SIGINT) stop_wanted_ = true;
+    if (signal == SIGTERM || signal == SIGINT || signal == SIGHUP) hand_on(signal);
+    // It says ready(), or failed(), and sends that signal itself.
+    if (page().state.load() != before) return false;
+  }
+}
+
+void Guardian::hand_on(int signal) noexcept {
+  if (server_ > 0) (void)::kill(server_, signal);
+}
+
+// ---- in the server
+// -------------------------------------------------------------------------------
+
+void Guardian::be_server(bool again) noexcept {
+  be_spared_by_oom("0");
+  if (prepare_) prepare_();
+  int code = 0;
+  try {
+    // Not on this thread, of which the C library may have the wrong number.
+    std::thread([&] { code = serve_(again); }).join();
+  } catch (const std::exception& error) {
+    failed(Error{EAGAIN, std::string("cannot start a thread: ") + error.what()});
+  }
+  page().exit_code.store(code);
+  page().state.store(State::ended);
+  ::_exit(code);
+}
+
+void Guardian::ready() noexcept {
+  if (const std::uint64_t died = page().died.exchange(0); died != 0) {
+    page().last_pause.store(now_ns() - died);
+  }
+  page().ready.store(now_ns());
+  page().state.store(State::serving);
+  (void)::sigqueue(guardian_, SIGCHLD, sigval{});
+}
+
+void Guardian::failed(const Error& error) noexcept {
+  const std::size_t bytes = std::min(error.message.size(), page().message.size() - 1);
+  std::memcpy(page().message.data(), error.message.data(), bytes);
+  page().message[bytes] = '\0';
+  page().error.store(error.code);
+  page().state.store(State::failed);
+  ::_exit(1);
+}
+
+std::uint64_t Guardian::starts() const noexcept { return page().starts.load(); }
+std::uint64_t Guardian::last_pause() const noexcept { return page().last_pause.load(); }
+bool Guardian::is_watched() const noexcept { return ::getppid() == guardian_; }
+
+}  // namespace passthroughfs
