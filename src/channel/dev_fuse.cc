@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -14,10 +15,12 @@
 #include <csignal>
 #include <ctime>
 #include <mutex>
+#include <optional>
 #include <vector>
 
 #include "base/log.h"
 #include "base/mutex.h"
+#include "channel/file_pipe.h"
 #include "channel/pages.h"
 #include "channel/sendable_errno.h"
 #include "wire/opcode.h"
@@ -75,7 +78,10 @@ class DevFuseQueue;
 class DevFuseChannel final : public Channel {
  public:
   DevFuseChannel(UniqueFd device, std::size_t max_write)
-      : device_(std::move(device)), max_write_(max_write) {}
+      : device_(std::move(device)), max_write_(max_write) {
+    struct stat st {};
+    splices_ = ::fstat(device_.get(), &st) == 0 && S_ISCHR(st.st_mode);
+  }
 
   using Channel::open_queue;
   Result<std::unique_ptr<Queue>> open_queue(int cpu, MutableByteSpan room) override;
@@ -94,6 +100,7 @@ class DevFuseChannel final : public Channel {
 
   const UniqueFd device_;
   const std::size_t max_write_;
+  bool splices_;  // what is spliced in one call is one message: not so on a socket
   std::atomic<bool> stop_{false};
   LogRateLimit malformed_log_{2};
 
@@ -104,14 +111,17 @@ class DevFuseChannel final : public Channel {
 
 class DevFuseQueue final : public Queue, public wire::ReplySink {
  public:
-  // `room`: as request_room() says; empty: the first so many bytes of `pages`.
-  DevFuseQueue(DevFuseChannel& channel, Pages pages, MutableByteSpan room, std::size_t room_size)
+  // `room`: as request_room() says; empty: the first so many bytes of `pages`. `splices`: whether it
+  // may have a pipe.
+  DevFuseQueue(DevFuseChannel& channel, Pages pages, MutableByteSpan room, std::size_t room_size,
+               bool splices)
       : channel_(channel),
         pages_(std::move(pages)),
         request_((room.empty() ? pages_.bytes() : room)
                      .first(room_size)
                      .subspan(page_size() - kWritePrefix)),
         reply_(room.empty() ? pages_.bytes().subspan(room_size) : pages_.bytes()) {
+    if (splices) pipe_.emplace(sizeof(wire::OutHeader) + channel.max_write_);
     const MutexLock lock(channel_.mutex_);
     channel_.queues_.push_back(this);
   }
@@ -124,6 +134,9 @@ class DevFuseQueue final : public Queue, public wire::ReplySink {
 
   Result<std::optional<Incoming>> next() override;
   Result<void> send(std::uint64_t unique, int error, std::span<const ByteSpan> parts) override;
+  Result<void> send_file(std::uint64_t unique, BorrowedFd file, std::uint64_t offset,
+                         std::size_t size) override;
+  [[nodiscard]] bool sends_files() const noexcept override { return pipe_.has_value(); }
 
   // For wake_all(), with the channel's mutex held.
   [[nodiscard]] bool reading() const noexcept { return reading_.load(); }
@@ -139,6 +152,7 @@ class DevFuseQueue final : public Queue, public wire::ReplySink {
   const Pages pages_;
   const MutableByteSpan request_;
   const MutableByteSpan reply_;
+  std::optional<FilePipe> pipe_;
   std::atomic<pthread_t> reader_{};  // valid while reading_
   std::atomic<bool> reading_{false};
 };
@@ -263,6 +277,14 @@ Result<void> DevFuseQueue::send(std::uint64_t unique, int error, std::span<const
                        {.len = 0, .error = -sendable_errno(error), .unique = unique}, parts);
 }
 
+Result<void> DevFuseQueue::send_file(std::uint64_t unique, BorrowedFd file, std::uint64_t offset,
+                                     std::size_t size) {
+  if (!pipe_) return Err(EOPNOTSUPP);
+  const wire::OutHeader header{
+      .len = static_cast<std::uint32_t>(sizeof header + size), .error = 0, .unique = unique};
+  return pipe_->send(channel_.device_.borrow(), bytes_of(header), file, offset, size);
+}
+
 // ---- the channel
 // ---------------------------------------------------------------------------------
 
@@ -278,8 +300,10 @@ Result<std::unique_ptr<Queue>> DevFuseChannel::open_queue(int cpu, MutableByteSp
   }
   const std::size_t reply = align_up(max_write_, page_size()) + page_size();
   Pages pages = TRY(Pages::map((room.empty() ? room_size : 0) + reply));
+  // Those that only stand in for others are many, and pipes cost descriptors.
+  const bool splices = splices_ && cpu >= 0;
   return std::unique_ptr<Queue>(
-      std::make_unique<DevFuseQueue>(*this, std::move(pages), room, room_size));
+      std::make_unique<DevFuseQueue>(*this, std::move(pages), room, room_size, splices));
 }
 
 Result<void> DevFuseChannel::notify(wire::Notify code, std::span<const ByteSpan> parts) {

@@ -55,8 +55,11 @@ class Ring {
   Result<io_uring_sqe*> submission();
   Result<void> command(wire::UringCmd what, Seat& seat, int qid);
 
+  int submit_and_wait_idle() noexcept;
+
   io_uring ring_{};
   bool made_ = false;
+  bool registered_ = false;  // the ring's own descriptor
   std::uint64_t event_value_ = 0;
 };
 

@@ -43,7 +43,7 @@ Result<void> release(OpContext&, const wire::ReleaseRequest&);
 Result<void> fsync(OpContext&, const wire::FsyncRequest&);
 
 // data.cc
-Result<ByteSpan> read(OpContext&, const wire::ReadRequest&);
+Result<ByteSpan> read(OpContext&, const wire::ReadRequest&, wire::Reply&);  // may have answered
 Result<wire::WriteOut> write(OpContext&, const wire::WriteRequest&);
 Result<wire::LseekOut> lseek(OpContext&, const wire::LseekRequest&);
 Result<void> fallocate(OpContext&, const wire::FallocateRequest&);

@@ -109,6 +109,28 @@ struct Adapter<Function, kEffect> {
   }
 };
 
+// Requests that may be answered at once.
+template <typename Request, typename T,
+          Result<T> (*Function)(OpContext&, const Request&, wire::Reply&), Effect kEffect>
+requires(!must_tell(kEffect)) struct Adapter<Function, kEffect> {
+  static void run(OpContext& context, wire::Reply reply) {
+    auto request = wire::decode<Request>(context.request, context.decode);
+    if (!request) {
+      (void)reply.error(request.error());
+      return;
+    }
+    auto result = Function(context, *request, reply);
+    if (!reply.pending()) return;
+    if (context.moving()) {
+      context.move_elsewhere(std::move(reply));
+    } else if (!result) {
+      (void)reply.error(result.error());
+    } else {
+      answer(context, reply, *result);
+    }
+  }
+};
+
 // Requests without an answer.
 template <typename Request, void (*Function)(OpContext&, const Request&), Effect kEffect>
 struct Adapter<Function, kEffect> {

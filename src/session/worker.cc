@@ -55,14 +55,13 @@ bool Worker::interrupted() const noexcept {
   return pool_.interrupted_early(current) || has_pending_signal(client_);
 }
 
-void Worker::answered(std::uint64_t unique, int error, std::span<const ByteSpan> parts) noexcept {
+void Worker::answered(std::uint64_t unique, int error, std::size_t bytes,
+                      std::span<const ByteSpan> parts) noexcept {
   if (unique == current_.load(std::memory_order_relaxed)) {
     error_.store(error, std::memory_order_relaxed);
-    if (ledger_ != nullptr) note_answer(error, parts);
+    if (ledger_ != nullptr) note_answer(error, bytes, parts);
   }
   if (pool_.context().state.config.trace) {
-    std::size_t bytes = 0;
-    for (const ByteSpan part : parts) bytes += part.size();
     log_info("   unique={} {}", unique, wire::dump_reply(error, bytes));
   }
 }
@@ -136,11 +135,9 @@ bool Worker::take_over(Incoming& incoming, std::uint64_t unique) noexcept {
 }
 
 // The result before the phase, so that who finds the phase has the result.
-void Worker::note_answer(int error, std::span<const ByteSpan> parts) noexcept {
+void Worker::note_answer(int error, std::size_t bytes, std::span<const ByteSpan> parts) noexcept {
   Ledger& ledger = *ledger_;
   fault_point(Fault::done);
-  std::size_t bytes = 0;
-  for (const ByteSpan part : parts) bytes += part.size();
   if (must_note_ && bytes <= Ledger::kResultRoom) {
     std::size_t at = 0;
     for (const ByteSpan part : parts) {

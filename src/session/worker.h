@@ -48,7 +48,8 @@ class alignas(64) Worker final : public ServingThread, public wire::AnswerObserv
   [[nodiscard]] bool interrupted() const noexcept override;
   void move_elsewhere(wire::Reply reply) noexcept override { moved_ = std::move(reply); }
 
-  void answered(std::uint64_t unique, int error, std::span<const ByteSpan> parts) noexcept override;
+  void answered(std::uint64_t unique, int error, std::size_t bytes,
+                std::span<const ByteSpan> parts) noexcept override;
 
   // Serves one request: finds its operation, measures, and answers what nobody else does. `begin`:
   // when a bound worker took it up that had to pass it on; 0: now.
@@ -85,7 +86,7 @@ class alignas(64) Worker final : public ServingThread, public wire::AnswerObserv
   void dispatch(const wire::Request& request, wire::Reply reply, MutableByteSpan buffer);
   bool open_ledger(Incoming& incoming) noexcept;
   bool take_over(Incoming& incoming, std::uint64_t unique) noexcept;
-  void note_answer(int error, std::span<const ByteSpan> parts) noexcept;
+  void note_answer(int error, std::size_t bytes, std::span<const ByteSpan> parts) noexcept;
 
   WorkerPool& pool_;
   const Role role_;

@@ -36,11 +36,22 @@ Reply::~Reply() {
 
 Result<void> Reply::data(ByteSpan bytes) { return send(0, std::span<const ByteSpan>(&bytes, 1)); }
 
+Result<void> Reply::file(BorrowedFd file, std::uint64_t offset, std::size_t size) {
+  if (!pending()) return Err(EINVAL);
+  auto sent = sink_->send_file(unique_, file, offset, size);
+  if (!sent && sent.error() == EOPNOTSUPP) return sent;
+  if (observer_ != nullptr) observer_->answered(unique_, 0, size, {});
+  none();
+  return sent;
+}
+
 Result<void> Reply::send(int error, std::span<const ByteSpan> parts) {
   // A second answer would be taken for an answer to a later request with the same number.
   if (!pending() || parts.size() > ReplySink::kMaxParts) return Err(EINVAL);
   if (observer_ != nullptr) {
-    observer_->answered(unique_, error, parts);
+    std::size_t bytes = 0;
+    for (const ByteSpan part : parts) bytes += part.size();
+    observer_->answered(unique_, error, bytes, parts);
   }
   return std::exchange(sink_, nullptr)->send(unique_, error, parts);
 }

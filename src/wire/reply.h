@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/bytes.h"
+#include "base/fd.h"
 #include "base/result.h"
 #include "wire/abi.h"
 
@@ -22,14 +23,26 @@ class ReplySink {
 
   static constexpr std::size_t kMaxParts = 6;
 
+  // Answers with `size` bytes of a file from `offset` on, which are not copied on the way. Only by
+  // the thread that reads the requests, and worth it for many pages. EOPNOTSUPP: nothing was sent,
+  // and this sink or file cannot do it, or not with so many bytes; send() will do. Other errors: as
+  // send().
+  virtual Result<void> send_file(std::uint64_t /*unique*/, BorrowedFd /*file*/,
+                                 std::uint64_t /*offset*/, std::size_t /*size*/) {
+    return Err(EOPNOTSUPP);
+  }
+  [[nodiscard]] virtual bool sends_files() const noexcept { return false; }
+
  protected:
   ~ReplySink() = default;
 };
 
-// Hears of each answer just before it is sent, on the thread that sends it: for statistics, traces.
+// Hears of each answer just before it is sent (of a file's data: just after), on the thread that
+// sends it: for statistics, traces.
 class AnswerObserver {
  public:
-  virtual void answered(std::uint64_t unique, int error,
+  // `parts`: what follows the header; empty if those `bytes` come from a file.
+  virtual void answered(std::uint64_t unique, int error, std::size_t bytes,
                         std::span<const ByteSpan> parts) noexcept = 0;
 
  protected:
@@ -72,6 +85,12 @@ class Reply {
   Result<void> once_more(int error, ByteSpan bytes) {
     return send(error, std::span<const ByteSpan>(&bytes, bytes.empty() ? 0 : 1));
   }
+
+  // See ReplySink::send_file(). After EOPNOTSUPP the duty is still pending.
+  [[nodiscard]] bool sends_files() const noexcept {
+    return sink_ != nullptr && sink_->sends_files();
+  }
+  Result<void> file(BorrowedFd file, std::uint64_t offset, std::size_t size);
 
   // For requests that have no answer (FORGET).
   void none() noexcept { sink_ = nullptr; }

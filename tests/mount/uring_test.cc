@@ -4,14 +4,19 @@
 // does otherwise is the subject of the other tests, which run over both transports.
 #include <fcntl.h>
 #include <linux/fs.h>
+#include <linux/io_uring.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include <chrono>
+#include <fstream>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -78,6 +83,62 @@ TEST_F(UringTest, FallsBackAndSaysWhy) {
   EXPECT_NE(mount.log().find("may not use every CPU"), std::string::npos) << mount.log();
   write_file(mount.mnt("f"), "content");
   EXPECT_EQ(read_file(mount.source("f")), "content");
+}
+
+// A control group of its own for one process, where the kernel tells how long its members waited
+// for input or output ("pressure").
+class PressureGroup {
+ public:
+  explicit PressureGroup(pid_t pid) {
+    std::ifstream mounts("/proc/self/mounts");
+    std::string device, where, kind, rest;
+    while (mounts >> device >> where >> kind && std::getline(mounts, rest)) {
+      if (kind != "cgroup2") continue;
+      path_ = where + "/passthroughfs-test." + std::to_string(pid);
+      if (mkdir(path_.c_str(), 0755) != 0) break;
+      made_ = true;
+      std::ofstream(path_ + "/cgroup.procs") << pid << std::flush;
+      return;
+    }
+  }
+  ~PressureGroup() {
+    if (made_) (void)wait_until([&] { return rmdir(path_.c_str()) == 0; });
+  }
+  PressureGroup(const PressureGroup&) = delete;
+  PressureGroup& operator=(const PressureGroup&) = delete;
+
+  // Microseconds in which any of them waited; nothing where the kernel does not tell.
+  std::optional<std::uint64_t> waited() const {
+    std::ifstream pressure(path_ + "/io.pressure");
+    for (std::string word; pressure >> word;) {
+      if (word.starts_with("total=")) return std::stoull(word.substr(6));
+    }
+    return std::nullopt;
+  }
+
+ private:
+  std::string path_;
+  bool made_ = false;
+};
+
+// A thread that waits for requests has nothing to do, and is not "waiting for input or output".
+TEST_F(UringTest, AnIdleMountIsIdle) {
+  io_uring_params ring{};
+  const UniqueFd probe(static_cast<int>(syscall(SYS_io_uring_setup, 1, &ring)));
+  if ((ring.features & (1U << 17)) == 0) GTEST_SKIP() << "needs IORING_FEAT_NO_IOWAIT (Linux 6.15)";
+  Mount mount({.options = {"transport=uring", "cache=none"}, .medium = TempTree::Medium::kMemory});
+  ASSERT_TRUE(mount.ok());
+  const PressureGroup group(mount.pid());
+  if (!group.waited()) GTEST_SKIP() << "no cgroup2 with io.pressure";
+  const auto begin = std::chrono::steady_clock::now();
+  const std::uint64_t before = *group.waited();
+  struct stat st {};
+  for (int i = 0; i < 3000; ++i) ASSERT_EQ(stat(mount.mnt().c_str(), &st), 0);
+  const std::uint64_t waited = *group.waited() - before;
+  const auto passed = std::chrono::duration_cast<std::chrono::microseconds>(
+      std::chrono::steady_clock::now() - begin);
+  EXPECT_LT(waited, static_cast<std::uint64_t>(passed.count()) / 2);
+  mount.stop();
 }
 
 // Writers that are stuck in the source, all on one CPU, and what others on this CPU still can do.

@@ -81,7 +81,8 @@ class DataTest : public ::testing::Test {
     const wire::DecodeOptions decode;
     CountingThread thread;
     OpContext context(*state_, request, decode, MutableByteSpan(buffer_), thread);
-    EXPECT_TRUE(ops::read(context, read));
+    wire::Reply none;  // of a queue that sends no files
+    EXPECT_TRUE(ops::read(context, read, none));
     return thread.waits;
   }
 

@@ -76,12 +76,11 @@ TEST(Reply, AnswersWithAnError) {
 
 class Observer final : public AnswerObserver {
  public:
-  void answered(std::uint64_t unique_, int error_,
-                std::span<const ByteSpan> parts) noexcept override {
+  void answered(std::uint64_t unique_, int error_, std::size_t bytes_,
+                std::span<const ByteSpan>) noexcept override {
     unique = unique_;
     error = error_;
-    bytes = 0;
-    for (const ByteSpan part : parts) bytes += part.size();
+    bytes = bytes_;
     ++times;
   }
   std::uint64_t unique = 0;
