@@ -20,6 +20,7 @@
 #include <iterator>
 #include <sstream>
 #include <system_error>
+#include <thread>
 
 #ifndef PFS_PROGRAM
 #define PFS_PROGRAM "passthroughfs"
@@ -337,13 +338,20 @@ pid_t Mount::server_pid() const {
 
 std::size_t Mount::descriptors() const {
   std::size_t count = 0;
+  std::size_t pipes = 0;
   std::error_code gone;
   const std::string fds = "/proc/" + std::to_string(pid_) + "/fd";
   for (const auto& entry : std::filesystem::directory_iterator(fds, gone)) {
     const std::string what = std::filesystem::read_symlink(entry.path(), gone).string();
-    count += what == "anon_inode:[io_uring]" || what == "anon_inode:[eventfd]" ? 0 : 1;
+    if (what.starts_with("pipe:")) {
+      ++pipes;
+    } else {
+      count += what == "anon_inode:[io_uring]" || what == "anon_inode:[eventfd]" ? 0 : 1;
+    }
   }
-  return count;
+  // Each reader that is pinned makes one when it first needs it.
+  const std::size_t of_readers = std::size_t{2} * std::thread::hardware_concurrency();
+  return count + (pipes > of_readers ? pipes - of_readers : 0);
 }
 
 std::string Mount::log() const { return read_all(tree_ / "log"); }

@@ -77,8 +77,8 @@ class Mount {
   pid_t pid() const { return pid_; }
   // Who serves: with recover=on, as it is by default, a child of the above.
   pid_t server_pid() const;
-  // How many descriptors it has open now, but for those of rings: a CPU whose thread is stuck for a
-  // while gets one more, which stays.
+  // How many descriptors it has open now, but for those of rings (a CPU whose thread is stuck for a
+  // while gets one more, which stays) and a pipe for each CPU.
   std::size_t descriptors() const;
   // What it wrote to stderr so far.
   std::string log() const;
