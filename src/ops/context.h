@@ -46,6 +46,11 @@ struct Repeat {
     if ((st.stx_mask & STATX_BTIME) == 0) return true;
     return st.stx_btime.tv_sec * std::int64_t{1'000'000'000} + st.stx_btime.tv_nsec >= began;
   }
+  // Whether the request may have changed attributes of the inode.
+  [[nodiscard]] bool may_have_changed(const struct statx& st) const noexcept {
+    return again &&
+           st.stx_ctime.tv_sec * std::int64_t{1'000'000'000} + st.stx_ctime.tv_nsec >= began;
+  }
 };
 
 // What an operation works with: one request on one thread.

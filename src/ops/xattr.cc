@@ -43,10 +43,17 @@ std::size_t without_trusted(MutableByteSpan list) {
   return static_cast<std::size_t>(out - begin);
 }
 
+// Whether this very request may have changed the inode, before the process died that served it.
+bool was_changed(OpContext& context, const InodeRef& inode) noexcept {
+  if (!context.repeat.again) return false;
+  const auto st = sys::stat_at(inode.fd(), "", STATX_CTIME);
+  return st && context.repeat.may_have_changed(*st);
+}
+
 // Whether an attribute that was to be new has been set by this very request, before the process
 // died that served it.
 bool has_value(OpContext& context, const InodeRef& inode, const wire::SetxattrRequest& request) {
-  if (!context.repeat.again) return false;
+  if (!was_changed(context, inode)) return false;
   auto size = sys::get_xattr(inode.fd(), request.name.data(), context.buffer);
   return size && *size == request.value.size() &&
          std::memcmp(context.buffer.data(), request.value.data(), *size) == 0;
@@ -119,7 +126,7 @@ Result<void> removexattr(OpContext& context, const wire::RemovexattrRequest& req
     if (request.name == kAccessAcl) return as_caller_with_groups(context.caller, remove);
     return as_caller(context.caller, remove);
   }();
-  if (!done && done.error() == ENODATA && context.repeat.again) return ok();
+  if (!done && done.error() == ENODATA && was_changed(context, inode)) return ok();
   if (!done) return never_enosys(done.error());
   return ok();
 }

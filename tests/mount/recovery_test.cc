@@ -14,6 +14,7 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <ctime>
 #include <functional>
 #include <set>
 #include <string>
@@ -287,6 +288,28 @@ TEST_P(OnceTest, IsDoneOnceAndSaysSo) {
 INSTANTIATE_TEST_SUITE_P(AtEachPoint, OnceTest,
                          ::testing::Values("intent", "done", "noted", "replied"),
                          [](const auto& tested) { return std::string(tested.param); });
+
+TEST_F(RecoveryTest, ARepeatedRequestThatHadNothingToDoSaysSo) {
+  for (const char* point : {"PFS_FAULT=intent", "PFS_FAULT=done"}) {
+    Mount mount(dying({}, {point}));
+    ASSERT_TRUE(mount.ok());
+    write_file(mount.source("f"), "");
+    ASSERT_EQ(setxattr(mount.source("f").c_str(), "user.there", "1", 1, 0), 0);
+    // Changes of the source from now on are later than the file's times.
+    struct stat st {};
+    ASSERT_EQ(stat(mount.source("f").c_str(), &st), 0);
+    ASSERT_TRUE(wait_until([&] {
+      timespec now{};
+      clock_gettime(CLOCK_REALTIME_COARSE, &now);
+      return now.tv_sec > st.st_ctim.tv_sec || now.tv_nsec > st.st_ctim.tv_nsec;
+    }));
+    EXPECT_EQ(removexattr(mount.mnt("f").c_str(), "user.none"), -1);
+    EXPECT_EQ(errno_name(errno), "ENODATA") << point;
+    EXPECT_TRUE(wait_until([&] { return starts(mount) >= 2; })) << "the fault did not come";
+    EXPECT_EQ(setxattr(mount.mnt("f").c_str(), "user.there", "1", 1, XATTR_CREATE), -1);
+    EXPECT_EQ(errno_name(errno), "EEXIST") << point;
+  }
+}
 
 TEST_F(RecoveryTest, ARequestThatEndsEveryServerGetsEIO) {
   Mount mount(dying({}, {"PFS_FAULT=intent:1*"}));
