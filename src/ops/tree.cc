@@ -177,9 +177,10 @@ bool was_moved(OpContext& context, const InodeRef& from, const wire::RenameReque
 Result<void> rename(OpContext& context, const wire::RenameRequest& request) {
   const InodeRef from = TRY(context.node());
   const InodeRef to = TRY(context.state.inodes->get(request.new_parent));
-  if (was_moved(context, from, request)) return ok();
   const KeptOverRemoval kept(context.state, to, request.new_name.data());
   AnnouncedNames change(context);
+  // The record of changes has it from the process that did it.
+  if (was_moved(context, from, request)) return ok();
   change.moves(from, request.old_name, to, request.new_name, request.flags);
   auto moved = as_caller(context.caller, [&] {
     return check_void(::renameat2(from.fd().get(), request.old_name.data(), to.fd().get(),
