@@ -102,7 +102,9 @@ class Mount(Native):
 
         def served():
             self.check_alive()
-            return self.mounted_now()
+            # The mount appears a moment before commands can ask, and until then its device number may
+            # lead them to an earlier mount that is just ending.
+            return self.mounted_now() and " serving " in self.said()
         wait_until(served, 30, "mounting")
         self.first_stats = self.stats()
         self.has_rings = self.first_stats.get("transport") == "uring"
