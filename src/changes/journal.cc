@@ -121,6 +121,7 @@ Outcome<void> ChangeJournal::take_over() {
                        store_->has_epoch_of(ChangeStore::EpochKind::report);
     recorder_.keep_known(asked);
     asked_ = asked;
+    std::uint64_t taken = log_->position();
     if (found == ChangeLog::Found::records) {
       recorder_.from_dead_process(true);
       std::uint64_t applied = 0;
@@ -128,10 +129,10 @@ Outcome<void> ChangeJournal::take_over() {
       const auto record = [this](ByteSpan bytes) PFS_NO_THREAD_SAFETY_ANALYSIS {
         if (!decode(bytes, recorder_)) log_warning("the change log has a record that is none");
       };
-      const std::uint64_t end = log_->read(std::max(applied, log_->position()), record);
+      taken = log_->read(std::max(applied, log_->position()), record);
       log_->take_intents([this](ByteSpan bytes)
                              PFS_NO_THREAD_SAFETY_ANALYSIS { recorder_.intent(bytes); });
-      store_->set_meta("applied", fmt::format("{}", end));
+      store_->set_meta("applied", fmt::format("{}", taken));
       if (log_->lost()) {
         note_gap(epoch, "the daemon was killed while changes waited to be recorded");
         log_->forget_loss();
@@ -154,11 +155,7 @@ Outcome<void> ChangeJournal::take_over() {
       }
       store_->set_meta("comparing", "");
       store_->commit();
-      if (found == ChangeLog::Found::records) {
-        std::uint64_t end = 0;
-        (void)parse(store_->meta("applied"), end, 10);
-        log_->release(end);
-      }
+      log_->release(taken);
       log_->set_epoch(epoch);
       return {};
     }
@@ -186,11 +183,7 @@ Outcome<void> ChangeJournal::take_over() {
     store_->add_epoch(mount_epoch_, ChangeStore::EpochKind::mount);
     store_->set_meta("comparing", census_.is_finding() ? "yes" : "");
     store_->commit();
-    if (found == ChangeLog::Found::records) {
-      std::uint64_t end = 0;
-      (void)parse(store_->meta("applied"), end, 10);
-      log_->release(end);
-    }
+    log_->release(taken);
     log_->set_epoch(mount_epoch_);
     census_runs_ = census_.is_walking();
     return {};

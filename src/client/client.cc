@@ -367,6 +367,8 @@ Outcome<void> Client::watch(const std::optional<std::string>& since,
       // The server has died, and there will be another; or it has ended with the mount.
       if (!impl_->find_again()) return line.error();
       auto again = impl_->begin("watch", since_argument(progress.token()));
+      // The next one may die as well.
+      if (!again && (again.error().code == EPIPE || again.error().code == ECONNREFUSED)) continue;
       if (!again) return again.error();
       conversation.emplace(std::move(again->conversation));
       progress.resume();

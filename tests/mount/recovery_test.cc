@@ -320,6 +320,22 @@ TEST_F(RecoveryTest, ARequestThatEndsEveryServerGetsEIO) {
   EXPECT_TRUE(exists(mount.mnt())) << "others are served";
 }
 
+TEST_F(RecoveryTest, AMountThatNoServerCanServeIsTakenAwayAndSaysWhy) {
+  MountSettings settings = dying({}, {"PFS_FAULT=recover:1*"});
+  settings.broken_on_purpose = true;  // it ends by itself, and not well
+  Mount mount(settings);
+  ASSERT_TRUE(mount.ok());
+  write_file(mount.source("f"), "kept");
+  ASSERT_EQ(kill(mount.server_pid(), SIGKILL), 0);
+  const std::optional<int> code = mount.wait_for_exit();
+  ASSERT_TRUE(code.has_value()) << mount.log();
+  EXPECT_GT(*code, 0);
+  EXPECT_NE(mount.log().find("no server can live"), std::string::npos) << mount.log();
+  EXPECT_EQ(try_open(mount.mnt("f"), O_RDONLY), -1);
+  EXPECT_EQ(errno_name(errno), "ENOENT") << "the mount is gone";
+  EXPECT_EQ(read_file(mount.source("f")), "kept");
+}
+
 TEST_F(RecoveryTest, NothingIsLeftBehindByManyDeaths) {
   Mount mount(dying());
   ASSERT_TRUE(mount.ok());

@@ -8,6 +8,7 @@
 #include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -21,6 +22,8 @@
 #include <sstream>
 #include <system_error>
 #include <thread>
+
+#include "base/fd.h"
 
 #ifndef PFS_PROGRAM
 #define PFS_PROGRAM "passthroughfs"
@@ -320,6 +323,18 @@ void Mount::judge_log() const {
       return;
     }
   }
+}
+
+void Mount::kill_all() {
+  const pid_t server = server_pid();
+  const UniqueFd process(static_cast<int>(syscall(SYS_pidfd_open, server, 0)));
+  EXPECT_EQ(kill(pid_, SIGKILL), 0);
+  if (server != pid_) {
+    EXPECT_EQ(syscall(SYS_pidfd_send_signal, process.get(), SIGKILL, nullptr, 0), 0);
+  }
+  EXPECT_EQ(wait_for_exit(), -1);
+  pollfd ended{process.get(), POLLIN, 0};
+  EXPECT_EQ(poll(&ended, 1, static_cast<int>(patience().count())), 1);
 }
 
 // The child that shares its descriptors is the one with the same executable and threads of its own;

@@ -75,6 +75,8 @@ class Mount {
 
   // The daemon. -1 in a native run.
   pid_t pid() const { return pid_; }
+  // SIGKILL for all of its processes, those that would start others first. The mount stays, dead.
+  void kill_all();
   // Who serves: with recover=on, as it is by default, a child of the above.
   pid_t server_pid() const;
   // How many descriptors it has open now, but for those of rings (a CPU whose thread is stuck for a
