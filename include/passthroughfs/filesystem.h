@@ -51,10 +51,13 @@ class PASSTHROUGHFS_EXPORT Filesystem {
   // Whether commands such as `passthroughfs handles` find this mount. Default: true.
   void offer_control(bool offered) noexcept;
 
-  // After mount(), with recover=on: another process serves, so that a crash of it does not end the
-  // mount. run() then only waits, starts the next one, and ends the mount on SIGTERM and SIGINT,
-  // which must be blocked, as SIGHUP; stop() does nothing. An observer is called in the process
-  // that serves.
+  // With the option recover=on (here the default is off) another process serves, a child that
+  // mount() makes, so that a crash of it does not end the mount. That needs dedicate_process(true),
+  // a process without other threads from before mount() until run() has returned, and SIGTERM,
+  // SIGINT and SIGHUP blocked. run() then waits, starts the next server when one dies, and ends the
+  // mount on SIGTERM and SIGINT; stop() does nothing. An observer is called in the process that
+  // serves. False after mount() where the kernel does not send requests again (before Linux 6.9):
+  // then it is as with recover=off. Valid after mount(); thread-safe.
   [[nodiscard]] bool is_guarded() const noexcept;
 
   // A debug line per request, to the log sink of the program. Default: false.

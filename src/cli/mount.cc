@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <climits>
@@ -42,6 +43,14 @@ std::string command_hint(const MountArguments& arguments) {
   return nearest.empty() ? "" : fmt::format("; did you mean the command '{}'?", nearest);
 }
 
+// The command's default is on. Rings cannot be recovered, so who asks for them and says nothing
+// else has them.
+bool recovers_by_default(const MountArguments& arguments) {
+  return arguments.config.transport != TransportMode::uring &&
+         std::none_of(arguments.options.begin(), arguments.options.end(),
+                      [](const auto& option) { return option.first == "recover"; });
+}
+
 }  // namespace
 
 int run_mount(Arguments arguments) {
@@ -75,6 +84,7 @@ int run_mount(Arguments arguments) {
       return kExitUsage;
     }
   }
+  if (recovers_by_default(*parsed)) (void)filesystem.configure("recover", "on");  // is an option
   if (parsed->debug) filesystem.trace_requests(true);
   filesystem.dedicate_process(true);
   if (auto mounted = filesystem.mount(); !mounted) {

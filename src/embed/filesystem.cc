@@ -161,9 +161,7 @@ Outcome<void> Filesystem::Impl::mount() {
   if (phase() != Phase::configuring) return Error{EBUSY, "mounted before"};
   if (auto checked = preflight(config_); !checked) return checked;
   if (auto checked = check_rights(config_); !checked) return checked;
-  // Rings cannot be recovered, so who asks for them and not for recovery has them.
-  if (!config_.recover) config_.recover = dedicated_ && config_.transport != TransportMode::uring;
-  if (*config_.recover && !dedicated_) {
+  if (config_.recover && !dedicated_) {
     return Error{EINVAL, "recover=on needs a process that does nothing else"};
   }
 
@@ -190,7 +188,7 @@ Outcome<void> Filesystem::Impl::mount() {
     if (auto connected = session_->connect(std::move(device).value(), message); !connected) {
       return Error{connected.error().value(), message};
     }
-    if (!*config_.recover) return start_here();
+    if (!config_.recover) return start_here();
     if (session_->can_be_recovered()) return start_guarded();
     unrecoverable_ = "recover=on needs a kernel that sends requests again (Linux 6.9)";
     log_warning("{}", unrecoverable_);
@@ -226,8 +224,7 @@ Outcome<void> Filesystem::Impl::begin_serving(const Session::Takeover& takeover)
   return {};
 }
 
-// ---- in two processes
-// ----------------------------------------------------------------------------
+// ---- in two processes ---------------------------------------------------------------------------
 
 Outcome<void> Filesystem::Impl::start_guarded() {
   auto guardian =

@@ -87,10 +87,20 @@ std::string end_of(int status) {
                              : fmt::format("ended with {}", WEXITSTATUS(status));
 }
 
-// What is left when memory is short: the guardian, then what it guards.
-void be_spared_by_oom(const char* score) noexcept {
-  const UniqueFd file(::open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC));
-  if (file.valid()) (void)!::write(file.get(), score, std::strlen(score));
+// Who is left when memory is short: "-1000" for never, as the kernel writes it; "" if it cannot be
+// had. Less than it was needs CAP_SYS_RESOURCE.
+constexpr const char* kOomScore = "/proc/self/oom_score_adj";
+
+std::string oom_score() {
+  const UniqueFd file(::open(kOomScore, O_RDONLY | O_CLOEXEC));
+  std::array<char, 16> text{};
+  const ssize_t got = file.valid() ? ::read(file.get(), text.data(), text.size()) : 0;
+  return {text.data(), got > 0 ? static_cast<std::size_t>(got) : 0};
+}
+
+void set_oom_score(std::string_view score) noexcept {
+  const UniqueFd file(::open(kOomScore, O_WRONLY | O_CLOEXEC));
+  if (file.valid()) (void)!::write(file.get(), score.data(), score.size());
 }
 
 }  // namespace
@@ -121,17 +131,19 @@ Guardian::Guardian(Serve serve, std::function<void()> prepare, Region page)
 
 Guardian::Page& Guardian::page() const noexcept { return *reinterpret_cast<Page*>(page_.data()); }
 
-// ---- in the guardian
-// -----------------------------------------------------------------------------
+// ---- in the guardian ----------------------------------------------------------------------------
 
 Outcome<void> Guardian::start() {
   const sigset_t signals = watched_signals();
   (void)::pthread_sigmask(SIG_BLOCK, &signals, nullptr);
-  log_detach();
+  oom_score_ = oom_score();
+  set_oom_score("-1000");
+  log_detach();  // what it has open is not to be shared
   auto descriptors = open_descriptors();
   if (!descriptors) return Error{descriptors.error().value(), "cannot read /proc/self/fd"};
   descriptors_ = std::move(*descriptors);
   for (unsigned tries = 0; tries < kMostStillborn; ++tries) {
+    log_detach();
     if (auto started = start_server(); !started) {
       return Error{started.error().value(), "cannot fork: " + started.error().to_string()};
     }
@@ -152,7 +164,6 @@ Outcome<void> Guardian::start() {
 Error Guardian::failure() const { return Error{page().error.load(), page().message.data()}; }
 
 Outcome<int> Guardian::watch() {
-  be_spared_by_oom("-1000");
   unsigned young = 0;
   unsigned stillborn = 0;
   for (;;) {
@@ -176,16 +187,16 @@ Outcome<int> Guardian::watch() {
         (void)wait_for_end(pause);
       }
       log_detach();
-      while (!start_server()) {
-        log_error("cannot start a server: {}", Errno::last().to_string());
+      for (auto begun = start_server(); !begun; begun = start_server()) {
+        log_error("cannot start a server: {}", begun.error().to_string());
         (void)wait_for_end(kSecond);
+        log_detach();
       }
       if (stop_wanted_) hand_on(SIGTERM);
     }
   }
 }
 
-// Errors are left in errno.
 Result<void> Guardian::start_server() noexcept {
   const bool again = page().starts.fetch_add(1) != 0;
   page().has_served.store(false);
@@ -228,11 +239,10 @@ void Guardian::hand_on(int signal) noexcept {
   if (server_ > 0) (void)::kill(server_, signal);
 }
 
-// ---- in the server
-// -------------------------------------------------------------------------------
+// ---- in the server ------------------------------------------------------------------------------
 
 void Guardian::be_server(bool again) noexcept {
-  be_spared_by_oom("0");
+  set_oom_score(oom_score_);
   if (prepare_) prepare_();
   int code = 0;
   try {

@@ -9,7 +9,6 @@
 #include <memory>
 #include <span>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "base/region.h"
@@ -33,18 +32,20 @@ class Guardian {
   // the exit code. `again`: a server was there before and has died.
   using Serve = std::function<int(bool again)>;
 
-  // `prepare`: called in each child before it has threads, may be empty.
+  // `prepare`: called in each child before it has threads, may be empty. Errors: those of
+  // Region::create. Create it, start() and watch() by the process's only thread.
   static Result<std::unique_ptr<Guardian>> create(Serve serve, std::function<void()> prepare);
 
   // Every descriptor that is open now is the guardian's and stays what it is. Starts the first
   // server, and returns when that has called ready() or failed(); then the error is failed()'s.
+  // EAGAIN, ENOMEM: no process. EIO: each server dies before it serves.
   Outcome<void> start();
   // Waits until the mount has ended; gives the server's exit code. Starts servers as they die,
-  // after a pause that grows while they die young. An error: no server can live; the mount is
-  // still there.
+  // after a pause that grows while they die young. EIO: no server can live; the mount is still
+  // there. Others: those of failed().
   Outcome<int> watch();
 
-  // --- In the server. Requests are answered from now on.
+  // --- In the server, by any thread. Requests are answered from now on.
   void serving() noexcept;
   // So is everything else.
   void ready() noexcept;
@@ -79,6 +80,7 @@ class Guardian {
   Region page_;
   const pid_t guardian_;
   std::vector<int> descriptors_;  // sorted
+  std::string oom_score_;         // as it was, and is the server's
   pid_t server_ = 0;
   int status_ = 0;
   bool stop_wanted_ = false;

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstdint>
-#include <optional>
 #include <string>
 
 namespace passthroughfs {
@@ -38,7 +37,7 @@ struct MountConfig {
   std::string subtype;                 // empty: passthroughfs
   std::uint32_t max_read = 0;          // bytes; 0: max_write
   std::uint32_t max_write = 1U << 20;  // bytes
-  std::optional<bool> recover;         // survive a crash of the serving process; empty: as may be
+  bool recover = false;                // survive a crash of the serving process
   bool trace = false;                  // -d: a line per request
 };
 

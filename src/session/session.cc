@@ -167,7 +167,7 @@ Result<void> SessionImpl::prepare(std::string& message) {
   state_.inodes->set_backing_closer(
       [](void* context, std::int32_t id) { static_cast<MountState*>(context)->backings.close(id); },
       &state_);
-  if (state_.config.recover.value_or(false)) {
+  if (state_.config.recover) {
     if (auto prepared = prepare_recovery(); !prepared) {
       message = "memory for recover=on: " + prepared.error().to_string();
       return prepared.error();

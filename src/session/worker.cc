@@ -66,8 +66,7 @@ void Worker::answered(std::uint64_t unique, int error, std::size_t bytes,
   }
 }
 
-// ---- what a successor of this process would have to know
-// -----------------------------------------
+// ---- what a successor of this process would have to know ----------------------------------------
 
 // False: the request is answered already.
 bool Worker::open_ledger(Incoming& incoming) noexcept {

@@ -171,6 +171,15 @@ TEST_F(FilesystemTest, TakesOptionsUntilItIsMounted) {
   EXPECT_EQ(errno, EROFS);
 }
 
+TEST_F(FilesystemTest, RecoveryNeedsAProcessOfItsOwn) {
+  Filesystem fs(source_, mountpoint_);
+  ASSERT_TRUE(fs.configure("recover", "on"));
+  const auto mounted = fs.mount();
+  ASSERT_FALSE(mounted);
+  EXPECT_EQ(mounted.error().code, EINVAL);
+  EXPECT_FALSE(fs.is_guarded());
+}
+
 TEST_F(FilesystemTest, AFailedMountLeavesNothing) {
   const int before = open_descriptors();
   {
