@@ -13,24 +13,22 @@ DIRECTORY_MODES = [0o700, 0o750, 0o755, 0o777, 0o1777]
 XATTRS = ["user.one", "user.two", "user.three"]
 
 
-def mkdir(c):
+def make(c, how, kind, modes):
     directory, name = c.place()
-    mode = c.random.choice(DIRECTORY_MODES)
+    mode = c.random.choice(modes)
     wanted = model.result_of_making(directory, name)
     path = directory.path(name)
-    c.call(f"mkdir {path} {mode:o}", wanted, os.mkdir, path, mode)
+    c.call(f"{how.__name__} {path} {mode:o}", wanted, how, path, mode)
     if not wanted:
-        directory.add(name, Node(DIRECTORY, mode & ~c.umask))
+        directory.add(name, Node(kind, mode & ~c.umask))
+
+
+def mkdir(c):
+    make(c, os.mkdir, DIRECTORY, DIRECTORY_MODES)
 
 
 def mkfifo(c):
-    directory, name = c.place()
-    mode = c.random.choice(FILE_MODES)
-    wanted = model.result_of_making(directory, name)
-    path = directory.path(name)
-    c.call(f"mkfifo {path} {mode:o}", wanted, os.mkfifo, path, mode)
-    if not wanted:
-        directory.add(name, Node(FIFO, mode & ~c.umask))
+    make(c, os.mkfifo, FIFO, FILE_MODES)
 
 
 def symlink(c):

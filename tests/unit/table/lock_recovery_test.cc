@@ -23,6 +23,7 @@
 #include <string>
 #include <vector>
 
+#include "answers.h"
 #include "base/region.h"
 #include "support/successor.h"
 #include "table/lock_table.h"
@@ -34,14 +35,7 @@ namespace {
 using test::die;
 using test::run_sharing;
 
-class Answers final : public wire::ReplySink {
- public:
-  Result<void> send(std::uint64_t unique, int error, std::span<const ByteSpan>) override {
-    errors[unique] = error;
-    return ok();
-  }
-  std::map<std::uint64_t, int> errors;
-};
+using test::Answers;
 
 // The test is the guardian: it has made everything before the first server was started.
 class LockRecoveryTest : public ::testing::Test {

@@ -10,19 +10,13 @@
 #include <map>
 #include <memory>
 
+#include "answers.h"
 #include "table_fixture.h"
 
 namespace passthroughfs {
 namespace {
 
-class Answers final : public wire::ReplySink {
- public:
-  Result<void> send(std::uint64_t unique, int error, std::span<const ByteSpan>) override {
-    errors[unique] = error;
-    return ok();
-  }
-  std::map<std::uint64_t, int> errors;
-};
+using test::Answers;
 
 class LockTableTest : public ::testing::Test {
  protected:
