@@ -241,7 +241,7 @@ Outcome<void> Filesystem::Impl::start_guarded() {
 int Filesystem::Impl::serve_guarded(bool again) {
   is_server_ = true;
   (void)!::chdir("/");  // it may be asked to unmount where it was started
-  if (auto begun = begin_serving({again, guardian_->descriptors()}); !begun) {
+  if (auto begun = begin_serving({again, guardian_->died(), guardian_->descriptors()}); !begun) {
     guardian_->failed(begun.error());
   }
   guardian_->ready();

@@ -29,7 +29,7 @@ constexpr std::uint64_t kSecond = 1'000'000'000;
 // A server that has served no longer than this has died young.
 constexpr std::uint64_t kYoung = kSecond / 50;
 // The first few are replaced at once, which a request that ends each of them may need (see
-// Recovery::kMostDeaths); then the pause doubles.
+// Recovery::kMostBlame); then the pause doubles.
 constexpr unsigned kAtOnce = 8;
 constexpr std::uint64_t kFirstPause = kSecond / 100;
 constexpr std::uint64_t kLongestPause = kSecond;
@@ -284,6 +284,9 @@ void Guardian::failed(const Error& error) noexcept {
 
 std::uint64_t Guardian::starts() const noexcept { return page().starts.load(); }
 std::uint64_t Guardian::last_pause() const noexcept { return page().last_pause.load(); }
+std::int64_t Guardian::died() const noexcept {
+  return static_cast<std::int64_t>(page().died.load());
+}
 bool Guardian::is_watched() const noexcept { return ::getppid() == guardian_; }
 
 }  // namespace passthroughfs

@@ -59,6 +59,9 @@ class Guardian {
   [[nodiscard]] std::uint64_t starts() const noexcept;
   // From the death of the server before this one until this one was ready(); nanoseconds, 0: none.
   [[nodiscard]] std::uint64_t last_pause() const noexcept;
+  // When the server before this one was found dead, nanoseconds of CLOCK_MONOTONIC; 0: never, or not
+  // known. Until serving().
+  [[nodiscard]] std::int64_t died() const noexcept;
   // Whether the guardian is there still.
   [[nodiscard]] bool is_watched() const noexcept;
 

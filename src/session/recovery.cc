@@ -31,11 +31,11 @@ class InHand {
 
 }  // namespace
 
-Result<void> Recovery::take_tables(std::span<const int> kept) {
+Result<void> Recovery::take_tables(std::span<const int> kept, std::int64_t died) {
   fault_point(Fault::recover);
   InodeTable& inodes = *state_.inodes;
   inodes.begin_recovery(state_.config.journal == JournalMode::off ? nullptr : &mapped_);
-  find_ledgers();
+  find_ledgers(died);
   TRY(state_.handles->recover());
   TRY(inodes.recover());
   TRY(state_.locks.recover());
@@ -43,7 +43,7 @@ Result<void> Recovery::take_tables(std::span<const int> kept) {
   return ok();
 }
 
-void Recovery::find_ledgers() {
+void Recovery::find_ledgers(std::int64_t died) {
   MutexLock lock(mutex_);
   Ledgers& all = *state_.ledgers;
   for (std::uint32_t i = 0; i < all.capacity(); ++i) {
@@ -55,7 +55,10 @@ void Recovery::find_ledgers() {
     }
     const std::uint64_t unique = ledger.unique.load();
     if (unique == 0) continue;
-    if (ledger.phase.load() == Ledger::kServing) ++ledger.deaths;
+    if (ledger.phase.load() == Ledger::kServing) {
+      ++ledger.deaths;
+      ledger.blame += blame_for(ledger.attempted, died);
+    }
     // Two have the same if a process died between taking one over and closing the other, which has
     // nothing to say then.
     auto [at, added] = ledgers_.try_emplace(unique, &ledger);
@@ -113,7 +116,7 @@ void Recovery::finish_orphans(const wire::DecodeOptions& decode) noexcept {
       if (unique != 0) continue;
       ledger.opcode = request->header.opcode;
       ledger.phase.store(Ledger::kServing);
-      ledger.deaths = 0;
+      ledger.deaths = ledger.blame = 0;
       ledger.granted.store(0);
       ledger.handle.store(0);
       ledger.has_result = 0;

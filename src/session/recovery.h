@@ -20,8 +20,16 @@ namespace passthroughfs {
 // each is then found here, once, with what had been done for it.
 class Recovery {
  public:
-  // How often a request may end the process that serves it; after that it gets EIO.
-  static constexpr std::uint32_t kMostDeaths = 3;
+  // Who is blamed for the death of the process that served it. One that dies within a moment after
+  // it took up a request has most likely died of it; another request was perhaps only there: a slow
+  // one is there each time. With kMostBlame a request gets EIO; from kSuspect on it is served
+  // alone.
+  static constexpr std::uint32_t kMostBlame = 21, kSuspect = 14;
+  // `attempted`, `died`: nanoseconds of one clock; died 0: not known.
+  [[nodiscard]] static std::uint32_t blame_for(std::int64_t attempted, std::int64_t died) noexcept {
+    constexpr std::int64_t kMoment = 50'000'000;
+    return died == 0 || died - attempted < kMoment ? 7 : 1;
+  }
 
   // `state`: with tables and ledgers. Nobody died so far.
   explicit Recovery(MountState& state) noexcept : state_(state) {}
@@ -31,8 +39,9 @@ class Recovery {
   [[nodiscard]] const std::vector<NodeId>& mapped() const noexcept { return mapped_; }
 
   // Before any other thread exists. Rebuilds the tables and closes every descriptor that neither
-  // they nor the guardian (`kept`, sorted) own. EUCLEAN: the memory is not what we left in it.
-  Result<void> take_tables(std::span<const int> kept);
+  // they nor the guardian (`kept`, sorted) own. `died`: as Session::Takeover. EUCLEAN: the memory
+  // is not what we left in it.
+  Result<void> take_tables(std::span<const int> kept, std::int64_t died);
 
   // With the tables there, before requests are read: finishes what the kernel does not send again
   // (FORGET), and takes back what could not be handed over.
@@ -55,7 +64,7 @@ class Recovery {
   [[nodiscard]] std::mutex& suspects() noexcept { return suspects_; }
 
  private:
-  void find_ledgers();
+  void find_ledgers(std::int64_t died);
   void close_unowned(std::span<const int> kept);
 
   MountState& state_;

@@ -351,7 +351,7 @@ Result<void> SessionImpl::serve(const Takeover& takeover, std::string& message) 
   if (recovers()) TRY(state_.source.recover(message));
   if (takeover.again) {
     renew_faults();
-    if (auto taken = recovery_.take_tables(takeover.descriptors); !taken) {
+    if (auto taken = recovery_.take_tables(takeover.descriptors, takeover.died); !taken) {
       message = "what the last server has left is damaged: " + taken.error().to_string();
       return taken;
     }

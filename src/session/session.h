@@ -95,6 +95,7 @@ class Session {
   // How a process comes to serve. Without recover=on only the first is possible.
   struct Takeover {
     bool again = false;                // another process has served before, and has died
+    std::int64_t died = 0;             // when, nanoseconds of CLOCK_MONOTONIC; 0: not known
     std::span<const int> descriptors;  // that are to stay open whatever the tables say, sorted
   };
   // Starts the workers and returns when the mount serves requests. EUCLEAN: what the other process

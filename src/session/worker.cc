@@ -17,6 +17,13 @@ namespace {
 
 LogRateLimit g_exception_log(5);
 
+// No system call.
+std::int64_t coarse_ns(clockid_t clock) noexcept {
+  timespec now{};
+  (void)::clock_gettime(clock, &now);
+  return now.tv_sec * std::int64_t{1'000'000'000} + now.tv_nsec;
+}
+
 // With allow_root the kernel lets everybody in (it has no such option), so it is refused here.
 // Ending what was begun is always allowed.
 bool refused(const ServeContext& serve, const wire::Request& request) noexcept {
@@ -84,11 +91,10 @@ bool Worker::open_ledger(Incoming& incoming) noexcept {
   ledger.forgotten.store(0, std::memory_order_relaxed);
   ledger.handle.store(0, std::memory_order_relaxed);
   ledger.has_result = 0;
+  ledger.attempted = coarse_ns(CLOCK_MONOTONIC_COARSE);
   if (!repeat_.again) {
-    timespec now{};
-    (void)::clock_gettime(CLOCK_REALTIME_COARSE, &now);  // no system call
-    ledger.began = now.tv_sec * std::int64_t{1'000'000'000} + now.tv_nsec;
-    ledger.deaths = 0;
+    ledger.began = coarse_ns(CLOCK_REALTIME_COARSE);
+    ledger.deaths = ledger.blame = 0;
     ledger.subject_device = ledger.subject_ino = 0;
   }
   std::atomic_signal_fence(std::memory_order_seq_cst);
@@ -115,16 +121,17 @@ bool Worker::take_over(Incoming& incoming, std::uint64_t unique) noexcept {
              .subject = {earlier->subject_device, earlier->subject_ino}};
   ledger_->began = earlier->began;
   ledger_->deaths = earlier->deaths;
+  ledger_->blame = earlier->blame;
   ledger_->subject_device = earlier->subject_device;
   ledger_->subject_ino = earlier->subject_ino;
-  if (earlier->deaths >= Recovery::kMostDeaths) {
+  if (earlier->blame >= Recovery::kMostBlame) {
     log_error("{} of node {:#x} has ended {} processes: it gets EIO",
               wire::opcode_name(incoming.request.opcode()), earlier->node, earlier->deaths);
     (void)incoming.reply.error(Err(EIO));
     Recovery::close(*earlier);
     return false;
   }
-  if (earlier->deaths > 1) {
+  if (earlier->blame >= Recovery::kSuspect) {
     // While it waits for its turn it is not suspected.
     earlier->phase.store(Ledger::kWaiting);
     alone_ = std::unique_lock(recovery.suspects());

@@ -34,8 +34,10 @@ struct alignas(64) Ledger {
   std::atomic<std::uint32_t> phase;
   std::uint32_t opcode;
   std::uint64_t node;
-  std::int64_t began;    // when it was first begun, nanoseconds of CLOCK_REALTIME_COARSE
-  std::uint32_t deaths;  // of processes that were serving it
+  std::int64_t began;      // when it was first begun, nanoseconds of CLOCK_REALTIME_COARSE
+  std::int64_t attempted;  // when this process began it, nanoseconds of CLOCK_MONOTONIC_COARSE
+  std::uint32_t deaths;    // of processes that were serving it
+  std::uint32_t blame;     // for them, see Recovery::blame_for()
 
   // --- A change of a lookup count that is being made, see CountChange.
   std::atomic<std::uint32_t> counted_slot;  // of the inode; 0: none. Set last, cleared first
