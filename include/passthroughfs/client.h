@@ -81,6 +81,9 @@ struct Statistics {
   std::uint32_t server_pid = 0;     // who serves
   std::uint64_t server_starts = 1;  // how many servers there were, this one included
   std::uint64_t last_pause_ns = 0;  // from the last one's death until this one served
+  std::uint32_t deputy_pid = 0;     // with recover: who takes the guardian's place if it is killed
+  std::uint64_t upgrades = 0;       // how often another program took over (Client::upgrade)
+  std::string upgrade_failure;      // why the last one that tried did not; empty: it did
   std::string locks;                // who keeps locks on files: "source", "mount"
   std::vector<std::string> notes;   // degraded modes, one line each
 };
@@ -116,6 +119,13 @@ class PASSTHROUGHFS_EXPORT Client {
   Outcome<MountInfo> info();
   // Asks the daemon to unmount and end, as SIGTERM would.
   Outcome<void> unmount();
+
+  // Lets another program serve the mount from now on, without an end for those who use it: the file
+  // behind `program`, a descriptor, whose tables have `layout`. Returns when it serves. Errors
+  // before anything has stopped: EOPNOTSUPP (recover=off), EPROTO (other layout), ENOEXEC (it says
+  // that it cannot, or nothing), EBUSY (the mount ends, or another such call is under way).
+  // ECANCELED: it could not serve in the end, and the program before it goes on. ETIMEDOUT.
+  Outcome<void> upgrade(int program, const std::string& layout);
 
   // The record of changes. These calls wait as long as the daemon needs: right after the mount was
   // made it may be comparing the source with what it knew. Further errors: EOPNOTSUPP: the mount

@@ -9,14 +9,18 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "passthroughfs/changes.h"
 #include "passthroughfs/result.h"
 
 namespace passthroughfs {
+
+struct Inheritance;
 
 // One mount of one source directory. The steps are configure()*, mount(), run(), in this order and
 // each from one thread at a time; stop() may be called from any thread at any time. Not copyable.
@@ -81,6 +85,16 @@ class PASSTHROUGHFS_EXPORT Filesystem {
   // or capabilities such as CAP_DAC_OVERRIDE) but cannot act as its callers (it is not root with
   // CAP_SETUID and CAP_SETGID, or may not set groups): they would get its rights.
   Outcome<void> mount();
+
+  // With recover=on, before mount(): a client can ask (Client::upgrade) that its program takes over
+  // the mount. It is executed in the place of this process, with the same environment, these
+  // arguments (the name of the program first) and an inheritance, and must understand both: this is
+  // for the program passthroughfs itself. `descriptors` stay open and go by these names.
+  void offer_upgrade(std::vector<std::string> arguments, std::map<std::string, int> descriptors);
+  // Instead of mount(), in such a program, configured as that one was. If it cannot serve, the
+  // program before it is executed in its turn; an error means that this failed as well, or that
+  // there is none. In a trial it does not return.
+  Outcome<void> go_on(const Inheritance& from);
 
   // Waits until the mount is gone: unmounted by anyone, or stop(). Then everything of it is closed
   // and released. An error means an end that was not orderly (the connection was aborted).

@@ -15,8 +15,9 @@
 namespace passthroughfs {
 namespace {
 
-constexpr std::array<std::string_view, 10> kNames{"",       "intent", "done", "noted",   "replied",
-                                                  "lookup", "forget", "open", "release", "recover"};
+constexpr std::array<std::string_view, 11> kNames{"",        "intent",  "done",   "noted",
+                                                  "replied", "lookup",  "forget", "open",
+                                                  "release", "recover", "upgrade"};
 
 struct Chosen {
   Fault fault = Fault::none;

@@ -19,6 +19,7 @@ enum class Fault : std::uint8_t {
   open,     // a handle was made, and no answer is noted
   release,  // in the middle of RELEASE
   recover,  // while another one's work is taken over
+  upgrade,  // a server of a program that has just taken over from another
 };
 
 #ifdef PFS_FAULT_POINTS

@@ -3,7 +3,9 @@
 
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 
+#include <cerrno>
 #include <cstring>
 #include <ctime>
 
@@ -31,16 +33,28 @@ Result<void> set_size(BorrowedFd memory, std::size_t bytes) noexcept {
 Result<Region> Region::create(const char* name, std::size_t bytes) noexcept {
   UniqueFd memory = TRY(own(::memfd_create(name, MFD_CLOEXEC)));
   TRY(set_size(memory.borrow(), bytes));
+  return map(std::move(memory), bytes, true);
+}
+
+Result<Region> Region::adopt(UniqueFd memory, std::size_t bytes) noexcept {
+  struct stat st {};
+  if (::fstat(memory.get(), &st) != 0) return Errno::last();
+  if (!S_ISREG(st.st_mode) || static_cast<std::size_t>(st.st_size) != bytes) return Err(EUCLEAN);
+  return map(std::move(memory), bytes, false);
+}
+
+Result<Region> Region::map(UniqueFd memory, std::size_t bytes, bool fresh) noexcept {
   void* data =
       ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, memory.get(), 0);
   if (data == MAP_FAILED) return Errno::last();
-  return Region(std::move(memory), static_cast<std::byte*>(data), bytes);
+  return Region(std::move(memory), static_cast<std::byte*>(data), bytes, fresh);
 }
 
 Region::Region(Region&& other) noexcept
     : memory_(std::move(other.memory_)),
       data_(std::exchange(other.data_, nullptr)),
-      size_(std::exchange(other.size_, 0)) {}
+      size_(std::exchange(other.size_, 0)),
+      fresh_(other.fresh_) {}
 
 void Region::clear() noexcept {
   // Frees the pages as well; where that cannot be they are written.

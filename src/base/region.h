@@ -15,6 +15,8 @@ class Region {
   // Reserves `bytes` of address space behind a memfd of that name. Errors: ENOMEM, EMFILE, EFBIG
   // (RLIMIT_FSIZE).
   static Result<Region> create(const char* name, std::size_t bytes) noexcept;
+  // Maps the memory of another program's region. EUCLEAN: it is none of that size.
+  static Result<Region> adopt(UniqueFd memory, std::size_t bytes) noexcept;
 
   Region(Region&& other) noexcept;
   Region& operator=(Region&&) = delete;
@@ -27,14 +29,19 @@ class Region {
 
   [[nodiscard]] std::byte* data() const noexcept { return data_; }
   [[nodiscard]] std::size_t size() const noexcept { return size_; }
+  [[nodiscard]] BorrowedFd memory() const noexcept { return memory_.borrow(); }
+  // It was made by create(), and is zero where nobody has written.
+  [[nodiscard]] bool is_fresh() const noexcept { return fresh_; }
 
  private:
-  Region(UniqueFd memory, std::byte* data, std::size_t size) noexcept
-      : memory_(std::move(memory)), data_(data), size_(size) {}
+  Region(UniqueFd memory, std::byte* data, std::size_t size, bool fresh) noexcept
+      : memory_(std::move(memory)), data_(data), size_(size), fresh_(fresh) {}
+  static Result<Region> map(UniqueFd memory, std::size_t bytes, bool fresh) noexcept;
 
   UniqueFd memory_;
   std::byte* data_;
   std::size_t size_;
+  bool fresh_;
 };
 
 }  // namespace passthroughfs

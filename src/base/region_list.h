@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -8,7 +9,7 @@
 #include <span>
 #include <type_traits>
 
-#include "base/region.h"
+#include "base/regions.h"
 #include "base/result.h"
 
 namespace passthroughfs {
@@ -19,9 +20,9 @@ template <typename Entry>
 requires std::is_trivially_copyable_v<Entry>
 class RegionList {
  public:
-  // Errors: those of Region::create.
-  static Result<RegionList> create(const char* name, std::uint32_t capacity) noexcept {
-    return RegionList(TRY(Region::create(name, kHeaderBytes + capacity * sizeof(Entry))));
+  // Empty, or with what another program has appended. Errors: those of Regions::make.
+  static Result<RegionList> create(const char* name, std::uint32_t capacity, Regions& regions) {
+    return RegionList(TRY(regions.make(name, kHeaderBytes + capacity * sizeof(Entry))));
   }
 
   // False: it is full.
@@ -35,7 +36,8 @@ class RegionList {
   void clear() noexcept { count().store(0, std::memory_order_release); }
 
   [[nodiscard]] std::span<const Entry> entries() const noexcept {
-    return {first(), count().load(std::memory_order_acquire)};
+    const std::size_t room = (region_.size() - kHeaderBytes) / sizeof(Entry);
+    return {first(), std::min<std::size_t>(count().load(std::memory_order_acquire), room)};
   }
 
  private:

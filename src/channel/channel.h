@@ -90,6 +90,9 @@ class Channel {
   // Whether a request waits to be read, now. Of /dev/fuse only.
   [[nodiscard]] virtual bool has_waiting() noexcept { return false; }
 
+  // /dev/fuse; the channel's own.
+  [[nodiscard]] virtual int descriptor() const noexcept = 0;
+
   // "dev" or "uring".
   [[nodiscard]] virtual const char* name() const noexcept = 0;
 };

@@ -93,6 +93,7 @@ class DevFuseChannel final : public Channel {
     pollfd wanted{.fd = device_.get(), .events = POLLIN, .revents = 0};
     return ::poll(&wanted, 1, 0) == 1 && (wanted.revents & POLLIN) != 0;
   }
+  [[nodiscard]] int descriptor() const noexcept override { return device_.get(); }
   [[nodiscard]] const char* name() const noexcept override { return "dev"; }
 
  private:
@@ -111,8 +112,8 @@ class DevFuseChannel final : public Channel {
 
 class DevFuseQueue final : public Queue, public wire::ReplySink {
  public:
-  // `room`: as request_room() says; empty: the first so many bytes of `pages`. `splices`: whether it
-  // may have a pipe.
+  // `room`: as request_room() says; empty: the first so many bytes of `pages`. `splices`: whether
+  // it may have a pipe.
   DevFuseQueue(DevFuseChannel& channel, Pages pages, MutableByteSpan room, std::size_t room_size,
                bool splices)
       : channel_(channel),

@@ -110,6 +110,7 @@ class UringChannel final : public Channel {
   Result<std::int32_t> open_backing(BorrowedFd fd) override { return rest_->open_backing(fd); }
   Result<void> close_backing(std::int32_t id) override { return rest_->close_backing(id); }
   void wake_all() noexcept override;
+  [[nodiscard]] int descriptor() const noexcept override { return rest_->descriptor(); }
   [[nodiscard]] const char* name() const noexcept override {
     return bound_.load() ? "uring" : rest_->name();
   }

@@ -21,7 +21,7 @@ constexpr auto kCommands = std::to_array<Command>({
     {"dirty", run_dirty, "MOUNTPOINT", "show what has changed since a token"},
     {"watch", run_watch, "MOUNTPOINT", "show changes as they happen"},
     {"fsmonitor", run_fsmonitor, "VERSION TOKEN", "tell git what has changed (core.fsmonitor)"},
-    {"upgrade", nullptr, "", ""},
+    {"upgrade", run_upgrade, "MOUNTPOINT", "let this program serve a running mount"},
 });
 
 }  // namespace

@@ -33,6 +33,7 @@ int run_checkpoint(Arguments arguments);
 int run_dirty(Arguments arguments);
 int run_watch(Arguments arguments);
 int run_fsmonitor(Arguments arguments);
+int run_upgrade(Arguments arguments);
 
 [[nodiscard]] std::span<const Command> commands() noexcept;
 [[nodiscard]] std::string general_help();

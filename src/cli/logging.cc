@@ -77,7 +77,7 @@ void log_to_syslog(LogLevel lowest) noexcept {
       nullptr);
 }
 
-Outcome<void> log_to_file(const std::string& path, LogLevel lowest) {
+Outcome<void> log_to_file(const std::string& path, LogLevel lowest, int at) {
   const std::size_t slash = path.rfind('/');
   const std::string directory = slash == std::string::npos ? "." : path.substr(0, slash + 1);
   g_log_name = slash == std::string::npos ? path : path.substr(slash + 1);
@@ -86,9 +86,12 @@ Outcome<void> log_to_file(const std::string& path, LogLevel lowest) {
                  fmt::format("log file '{}': {}", path, std::strerror(error.value()))};
   };
   if (g_log_name.empty()) return fail(Err(EISDIR));
-  auto opened = own(open(directory.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
-  if (!opened) return fail(opened.error());
-  g_log_directory = opened->release();
+  if (at < 0) {
+    auto opened = own(open(directory.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+    if (!opened) return fail(opened.error());
+    at = opened->release();
+  }
+  g_log_directory = at;
   auto file = open_log();
   if (!file) return fail(file.error());
   g_log_fd = file->release();
@@ -96,6 +99,8 @@ Outcome<void> log_to_file(const std::string& path, LogLevel lowest) {
   set_log_hooks(nullptr, [] { reopen_log(); });
   return {};
 }
+
+int log_directory() noexcept { return g_log_directory; }
 
 void reopen_log() noexcept {
   if (g_log_directory < 0) return;

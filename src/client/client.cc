@@ -112,12 +112,14 @@ class Conversation {
 
   [[nodiscard]] int pid() const { return peer_.credentials.pid; }
 
-  Outcome<void> say(const std::string& command, Json arguments) {
+  // `descriptor`: sent along unless -1.
+  Outcome<void> say(const std::string& command, Json arguments, int descriptor = -1) {
     const std::string line =
         encode_request({.command = command, .arguments = std::move(arguments)}) + '\n';
     std::string_view rest = line;
     while (!rest.empty()) {
-      const ssize_t n = send(peer_.socket.get(), rest.data(), rest.size(), MSG_NOSIGNAL);
+      const ssize_t n = send_some(rest, descriptor);
+      if (n > 0) descriptor = -1;
       if (n < 0 && errno == EINTR) continue;
       if (n < 0) return broken(errno);
       rest.remove_prefix(static_cast<std::size_t>(n));
@@ -138,8 +140,9 @@ class Conversation {
     }
   }
 
-  Outcome<Json> ask(const std::string& command, Json arguments = Json::object()) {
-    if (auto said = say(command, std::move(arguments)); !said) return said.error();
+  Outcome<Json> ask(const std::string& command, Json arguments = Json::object(),
+                    int descriptor = -1) {
+    if (auto said = say(command, std::move(arguments), descriptor); !said) return said.error();
     auto line = hear();
     if (!line) return line.error();
     return decode_reply(*line);
@@ -149,6 +152,24 @@ class Conversation {
   void wait_for_ever() { set_timeout(peer_.socket.get(), std::chrono::milliseconds(0)); }
 
  private:
+  ssize_t send_some(std::string_view text, int descriptor) {
+    iovec data{.iov_base = const_cast<char*>(text.data()), .iov_len = text.size()};
+    alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int))> room{};
+    msghdr message{};
+    message.msg_iov = &data;
+    message.msg_iovlen = 1;
+    if (descriptor >= 0) {
+      message.msg_control = room.data();
+      message.msg_controllen = room.size();
+      cmsghdr* const part = CMSG_FIRSTHDR(&message);
+      part->cmsg_level = SOL_SOCKET;
+      part->cmsg_type = SCM_RIGHTS;
+      part->cmsg_len = CMSG_LEN(sizeof(int));
+      std::memcpy(CMSG_DATA(part), &descriptor, sizeof descriptor);
+    }
+    return sendmsg(peer_.socket.get(), &message, MSG_NOSIGNAL);
+  }
+
   static Error broken(int error) {
     if (error == EAGAIN) return {ETIMEDOUT, "the daemon does not answer"};
     if (error == EPIPE || error == ECONNRESET) return {EPIPE, "the daemon has ended"};
@@ -195,14 +216,27 @@ class Client::Impl {
     Conversation conversation;
     Json result;
   };
-  Outcome<Long> begin(const std::string& command, Json arguments) {
+  Outcome<Long> begin(const std::string& command, Json arguments, int descriptor = -1) {
     auto peer = find_daemon_soon(mount_, timeout_);
     if (!peer) return peer.error();
     Conversation conversation(std::move(peer).value());
     conversation.wait_for_ever();
-    auto result = conversation.ask(command, std::move(arguments));
+    auto result = conversation.ask(command, std::move(arguments), descriptor);
     if (!result) return result.error();
     return Long{std::move(conversation), std::move(result).value()};
+  }
+
+  // What the daemon that serves now says; nothing while none does.
+  Outcome<Statistics> look() const {
+    auto peer = find_daemon_soon(mount_, timeout_);
+    if (!peer) return peer.error();
+    auto result = Conversation(std::move(peer).value()).ask("stats");
+    if (!result) return result.error();
+    try {
+      return result->get<Statistics>();
+    } catch (const Json::exception&) {
+      return kNotUnderstood;
+    }
   }
 
   // Whether the mount is there still, and is served again.
@@ -262,6 +296,26 @@ Outcome<void> Client::unmount() {
   if (auto done = impl_->ask("unmount"); !done) return done.error();
   return {};
 }
+
+Outcome<void> Client::upgrade(int program, const std::string& layout) {
+  constexpr std::chrono::seconds kPatience{30};
+  auto begun = impl_->begin("upgrade", Json{{"layout", layout}}, program);
+  if (!begun) return begun.error();
+  const auto starts = begun->result.find("starts");
+  if (starts == begun->result.end() || !starts->is_number_unsigned()) return kNotUnderstood;
+  const auto deadline = std::chrono::steady_clock::now() + kPatience;
+  while (std::chrono::steady_clock::now() < deadline) {
+    const auto now = impl_->look();
+    if (now && now->server_starts > starts->get<std::uint64_t>()) {
+      if (now->upgrade_failure.empty()) return {};
+      return Error{ECANCELED, now->upgrade_failure};
+    }
+    if (!now && !impl_->find_again()) return now.error();
+    std::this_thread::sleep_for(std::chrono::milliseconds(2));
+  }
+  return Error{ETIMEDOUT, "the new program does not answer"};
+}
+
 Outcome<std::string> Client::checkpoint() {
   auto answer = impl_->begin("checkpoint", Json::object());
   if (!answer) return answer.error();

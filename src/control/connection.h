@@ -2,6 +2,7 @@
 #pragma once
 
 #include <chrono>
+#include <span>
 #include <string>
 
 #include "base/fd.h"
@@ -26,6 +27,7 @@ class ControlConnection {
   struct StreamRequest {
     const StreamCommand* command = nullptr;
     Json arguments;
+    UniqueFd sent;  // the last descriptor that came on the connection, if any
   };
   [[nodiscard]] StreamRequest take_request() noexcept { return std::move(stream_); }
   [[nodiscard]] UniqueFd take_socket() noexcept { return std::move(socket_); }
@@ -41,6 +43,7 @@ class ControlConnection {
  private:
   enum class Step { done, blocked, closed };
   Step read_some();
+  ssize_t receive(std::span<char> buffer);
   Step write_some();
 
   UniqueFd socket_;
@@ -48,6 +51,7 @@ class ControlConnection {
   std::string output_;
   std::size_t written_ = 0;
   StreamRequest stream_;
+  UniqueFd sent_;
   bool ended_ = false;  // the client will send no more
   Clock::time_point since_ = Clock::now();
 };

@@ -132,7 +132,8 @@ class Server final : public ControlServer {
       if (after == ControlConnection::After::stream) {
         auto request = connection->take_request();
         (void)watch(EPOLL_CTL_DEL, connection->socket().get(), 0, nullptr);
-        streams_.start(connection->take_socket(), *request.command, std::move(request.arguments));
+        streams_.start(connection->take_socket(), *request.command, std::move(request.arguments),
+                       std::move(request.sent));
       }
     } catch (const std::exception& error) {  // memory, at worst
       log_warning("a control request failed: {}", error.what());

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <array>
+#include <cerrno>
 
 #include "passthroughfs/version.h"
 
@@ -60,6 +61,13 @@ std::vector<std::string> open_flag_names(std::uint32_t flags) {
   }
   if (flags != 0) names.push_back(fmt::format("0{:o}", flags));
   return names;
+}
+
+Outcome<void> SessionTarget::prepare_upgrade(UniqueFd program, const std::string& layout) {
+  if (!processes_.prepare_upgrade || !processes_.upgrade) {
+    return Error{EOPNOTSUPP, "this mount cannot be upgraded"};
+  }
+  return processes_.prepare_upgrade(std::move(program), layout);
 }
 
 OpenFilePage SessionTarget::handles(std::uint64_t position, std::size_t most) const {

@@ -15,6 +15,8 @@ class SessionTarget : public ControlTarget {
   struct Processes {
     std::function<void(Statistics&)> add_to_stats;
     std::function<void(MountInfo&)> add_to_info;
+    std::function<Outcome<void>(UniqueFd program, const std::string& layout)> prepare_upgrade;
+    std::function<void()> upgrade;
   };
   SessionTarget(const Session& session, std::function<Outcome<void>()> unmount,
                 Processes processes = {})
@@ -25,6 +27,8 @@ class SessionTarget : public ControlTarget {
   [[nodiscard]] MountInfo info() const override;
   [[nodiscard]] ChangeQueries* changes() const override { return session_.changes(); }
   Outcome<void> request_unmount() override { return unmount_(); }
+  Outcome<void> prepare_upgrade(UniqueFd program, const std::string& layout) override;
+  void upgrade() override { processes_.upgrade(); }
 
  private:
   const Session& session_;

@@ -23,6 +23,7 @@ constexpr auto kStreamCommands = std::to_array<StreamCommand>({
     {"forget", control::forget},
     {"dirty", control::dirty},
     {"watch", control::watch},
+    {"upgrade", control::upgrade},
 });
 
 }  // namespace
@@ -76,7 +77,8 @@ void StreamThreads::reap() {
   });
 }
 
-void StreamThreads::start(UniqueFd socket, const StreamCommand& command, Json arguments) {
+void StreamThreads::start(UniqueFd socket, const StreamCommand& command, Json arguments,
+                          UniqueFd sent) {
   reap();
   if (streams_.size() >= kMost) {
     ControlStream refused(std::move(socket), stop_);
@@ -85,17 +87,18 @@ void StreamThreads::start(UniqueFd socket, const StreamCommand& command, Json ar
   }
   Stream& stream = streams_.emplace_back();
   try {
-    stream.thread = std::thread([this, &stream, &command, connection = std::move(socket),
-                                 asked = std::move(arguments)]() mutable {
-      (void)pthread_setname_np(pthread_self(), "changes");
-      try {
-        ControlStream lines(std::move(connection), stop_);
-        command.run(target_, asked, lines);
-      } catch (const std::exception& error) {  // memory, at worst
-        log_warning("a control request failed: {}", error.what());
-      }
-      stream.ended = true;
-    });
+    stream.thread =
+        std::thread([this, &stream, &command, connection = std::move(socket),
+                     asked = std::move(arguments), descriptor = std::move(sent)]() mutable {
+          (void)pthread_setname_np(pthread_self(), "control");
+          try {
+            ControlStream lines(std::move(connection), stop_, std::move(descriptor));
+            command.run(target_, asked, lines);
+          } catch (const std::exception& error) {  // memory, at worst
+            log_warning("a control request failed: {}", error.what());
+          }
+          stream.ended = true;
+        });
   } catch (const std::system_error& error) {
     streams_.pop_back();
     log_warning("no thread for a control request: {}", error.what());

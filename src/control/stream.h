@@ -19,7 +19,11 @@ namespace passthroughfs {
 class ControlStream {
  public:
   // `stop`: becomes readable when the server ends.
-  ControlStream(UniqueFd socket, BorrowedFd stop) : socket_(std::move(socket)), stop_(stop) {}
+  // `sent`: the last descriptor that came with the request, if any.
+  ControlStream(UniqueFd socket, BorrowedFd stop, UniqueFd sent = {})
+      : socket_(std::move(socket)), stop_(stop), sent_(std::move(sent)) {}
+
+  [[nodiscard]] UniqueFd take_sent() noexcept { return std::move(sent_); }
 
   // Sends a line, and waits as long as the client does not read. False: the client has gone, or the
   // server ends.
@@ -34,6 +38,7 @@ class ControlStream {
 
   UniqueFd socket_;
   BorrowedFd stop_;
+  UniqueFd sent_;
   bool behind_ = false;
 };
 
@@ -50,6 +55,7 @@ void checkpoint(ControlTarget& target, const Json& arguments, ControlStream& str
 void forget(ControlTarget& target, const Json& arguments, ControlStream& stream);
 void dirty(ControlTarget& target, const Json& arguments, ControlStream& stream);
 void watch(ControlTarget& target, const Json& arguments, ControlStream& stream);
+void upgrade(ControlTarget& target, const Json& arguments, ControlStream& stream);
 
 // The record of changes, or the error line that says that there is none was sent: nullptr.
 ChangeQueries* changes_of(ControlTarget& target, ControlStream& stream);
@@ -71,7 +77,7 @@ class StreamThreads {
 
   // Takes over a connection whose request was read. There may be too many, which the client is
   // told.
-  void start(UniqueFd socket, const StreamCommand& command, Json arguments);
+  void start(UniqueFd socket, const StreamCommand& command, Json arguments, UniqueFd sent);
 
  private:
   struct Stream {

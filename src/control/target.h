@@ -3,7 +3,9 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <string>
 
+#include "base/fd.h"
 #include "changes/change_queries.h"
 #include "passthroughfs/client.h"
 #include "passthroughfs/result.h"
@@ -22,6 +24,11 @@ class ControlTarget {
   [[nodiscard]] virtual MountInfo info() const = 0;
   // The record of changes; nullptr: none is kept. Called, and asked, by threads of the server.
   [[nodiscard]] virtual ChangeQueries* changes() const = 0;
+  // Whether `program` (a descriptor), whose tables have that layout, could take over the mount;
+  // nothing stops yet. If it could, upgrade() follows. Called by one thread at a time.
+  virtual Outcome<void> prepare_upgrade(UniqueFd program, const std::string& layout) = 0;
+  // It takes over. Ends this process.
+  virtual void upgrade() = 0;
   // Starts the end of the mount, as SIGTERM does.
   virtual Outcome<void> request_unmount() = 0;
 };

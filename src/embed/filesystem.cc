@@ -12,6 +12,7 @@
 #include <chrono>
 #include <utility>
 
+#include "base/fault.h"
 #include "base/log.h"
 #include "base/mutex.h"
 #include "base/signals.h"
@@ -22,6 +23,7 @@
 #include "embed/observation.h"
 #include "embed/preflight.h"
 #include "embed/unmount_helper.h"
+#include "embed/upgrade.h"
 #include "guard/guardian.h"
 #include "proto/mount_point.h"
 #include "session/session.h"
@@ -88,6 +90,7 @@ class Filesystem::Impl {
   }
 
   Outcome<void> mount();
+  Outcome<void> go_on(const Inheritance& from);
   Outcome<void> run();
   Outcome<void> stop();
 
@@ -96,6 +99,10 @@ class Filesystem::Impl {
   void dedicate_process(bool dedicated) noexcept { dedicated_ = dedicated; }
   void offer_control(bool offered) noexcept { control_ = offered; }
   void observe(std::function<void(const Change&)> observer) { observer_ = std::move(observer); }
+  void offer_upgrade(std::vector<std::string> arguments, std::map<std::string, int> descriptors) {
+    arguments_ = std::move(arguments);
+    left_descriptors_ = std::move(descriptors);
+  }
 
  private:
   // Only forwards. `stopping` is reached from `serving` by stop().
@@ -122,7 +129,12 @@ class Filesystem::Impl {
   bool is_mounted() const { return device_at(config_.mountpoint.c_str()) == device_; }
   Outcome<void> start_here();
   Outcome<void> start_guarded();
+  Outcome<void> create_guardian(const Handover* from);
   int serve_guarded(bool again);
+  [[nodiscard]] Handover hand_over() const;
+  Outcome<void> take_over(const Handover& from);
+  Errno become(int program) const;
+  Outcome<void> prepare_upgrade(UniqueFd program, const std::string& layout);
   Outcome<void> begin_serving(const Session::Takeover& takeover);
   Outcome<void> watch();
   void start_control();
@@ -139,6 +151,8 @@ class Filesystem::Impl {
   bool dedicated_ = false;
   bool control_ = true;
   std::function<void(const Change&)> observer_;
+  std::vector<std::string> arguments_;  // for another program; empty: none can take over
+  std::map<std::string, int> left_descriptors_;
 
   Mutex mutex_;
   ConditionVariable changed_;
@@ -154,6 +168,8 @@ class Filesystem::Impl {
   dev_t device_ = 0;
   std::unique_ptr<Guardian> guardian_;  // with recover=on
   std::string unrecoverable_;           // why there is none though it was wanted
+  std::atomic<bool> upgrading_{false};  // in the server
+  bool is_new_program_ = false;         // another one would go on if this one cannot serve
   bool is_server_ = false;              // of the guardian's; constant once there are threads
 };
 
@@ -226,11 +242,23 @@ Outcome<void> Filesystem::Impl::begin_serving(const Session::Takeover& takeover)
 
 // ---- in two processes ---------------------------------------------------------------------------
 
-Outcome<void> Filesystem::Impl::start_guarded() {
-  auto guardian =
-      Guardian::create([this](bool again) { return serve_guarded(again); }, prepare_process);
+Outcome<void> Filesystem::Impl::create_guardian(const Handover* from) {
+  Guardian::Calls calls{.serve = [this](bool again) { return serve_guarded(again); },
+                        .prepare = prepare_process,
+                        .try_program = {}};
+  if (!arguments_.empty()) {
+    calls.try_program = [this](int program) {
+      return passthroughfs::try_program(program, arguments_, hand_over());
+    };
+  }
+  auto guardian = Guardian::create(std::move(calls), from);
   if (!guardian) return Error{guardian.error().value(), "no memory for the guardian"};
   guardian_ = std::move(*guardian);
+  return {};
+}
+
+Outcome<void> Filesystem::Impl::start_guarded() {
+  if (auto created = create_guardian(nullptr); !created) return created;
   if (auto started = guardian_->start(); !started) return started;
   MutexLock lock(mutex_);
   phase_ = Phase::serving;
@@ -240,6 +268,10 @@ Outcome<void> Filesystem::Impl::start_guarded() {
 // The server's life, on a thread of its process.
 int Filesystem::Impl::serve_guarded(bool again) {
   is_server_ = true;
+  if (is_new_program_) {
+    renew_faults();
+    fault_point(Fault::upgrade);
+  }
   (void)!::chdir("/");  // it may be asked to unmount where it was started
   if (auto begun = begin_serving({again, guardian_->died(), guardian_->descriptors()}); !begun) {
     guardian_->failed(begun.error());
@@ -266,7 +298,15 @@ int Filesystem::Impl::serve_guarded(bool again) {
 
 // The guardian's.
 Outcome<void> Filesystem::Impl::watch() {
-  const Outcome<int> ended = guardian_->watch();
+  Outcome<Guardian::Ended> ended = guardian_->watch();
+  while (ended && ended->replace) {
+    log_info("{}: another program takes over", config_.mountpoint);
+    const std::string why =
+        fmt::format("it cannot be executed: {}", become(guardian_->program()).to_string());
+    log_error("{}: the new program does not take over: {}", config_.mountpoint, why);
+    guardian_->note_upgrade(why);
+    ended = guardian_->watch();
+  }
   end();
   // Reachable until the process ends.
   [[maybe_unused]] static Session* left_behind = nullptr;
@@ -282,12 +322,138 @@ Outcome<void> Filesystem::Impl::watch() {
     return Error{ended.error().code,
                  fmt::format("{}: {}", config_.mountpoint, ended.error().message)};
   }
-  if (*ended != 0) return Error{EIO, fmt::format("{}: the server has failed", config_.mountpoint)};
+  if (ended->code != 0)
+    return Error{EIO, fmt::format("{}: the server has failed", config_.mountpoint)};
   return {};
+}
+
+// ---- another program ----------------------------------------------------------------------------
+
+Handover Filesystem::Impl::hand_over() const {
+  Handover out;
+  session_->hand_over(out);
+  guardian_->leave_to(out);
+  out.put_text(handed::kLayout, program_layout());
+  out.put_text(handed::kSource, config_.source);
+  out.put_text(handed::kMountpoint, config_.mountpoint);
+  out.put_text(handed::kJournal, config_.journal_file);
+  out.put_number(handed::kMountDevice, device_);
+  if (helper_) {
+    out.put_descriptor(handed::kUnmountSocket, helper_->socket());
+    out.put_number(handed::kUnmountPid, static_cast<std::uint64_t>(helper_->child()));
+  }
+  for (const auto& [name, fd] : left_descriptors_) out.put_descriptor(name, fd);
+  return out;
+}
+
+// Returns only if it fails.
+Errno Filesystem::Impl::become(int program) const {
+  Handover handover = hand_over();
+  const UniqueFd self(open("/proc/self/exe", O_RDONLY | O_CLOEXEC));
+  if (self.valid()) handover.put_descriptor(handed::kOldProgram, self.get());
+  return replace_program(program, arguments_, handover);
+}
+
+Outcome<void> Filesystem::Impl::take_over(const Handover& from) {
+  const auto layout = from.text(handed::kLayout);
+  if (layout != program_layout()) {
+    return Error{EPROTO, fmt::format("the tables in memory are of another layout ({}; mine is {})",
+                                     layout.value_or("unknown"), program_layout())};
+  }
+  const auto source = from.text(handed::kSource);
+  const auto mountpoint = from.text(handed::kMountpoint);
+  const auto device = from.number(handed::kMountDevice);
+  if (!source || !mountpoint || !device || !config_.recover || !dedicated_) {
+    return Error{EPROTO, "what was handed over is not understood"};
+  }
+  config_.source = *source;
+  config_.mountpoint = *mountpoint;
+  config_.journal_file = from.text(handed::kJournal).value_or("");
+  device_ = *device;
+  const auto socket = from.descriptor(handed::kUnmountSocket);
+  const auto helper = from.number(handed::kUnmountPid);
+  if (socket && helper) {
+    helper_ = UnmountHelper::adopt(UniqueFd(*socket), static_cast<pid_t>(*helper));
+  }
+  std::string message;
+  auto session = Session::create(config_, message, &from);
+  if (!session) {
+    return Error{session.error().value(), message.empty() ? session.error().to_string() : message};
+  }
+  session_ = std::move(*session);
+  if (auto gone_on = session_->go_on(from, message); !gone_on) {
+    return Error{gone_on.error().value(), message};
+  }
+  return create_guardian(&from);
+}
+
+Outcome<void> Filesystem::Impl::go_on(const Inheritance& from) {
+  const Handover& handover = from.handover;
+  Outcome<void> done = take_over(handover);
+  if (handover.number(handed::kTrial).value_or(0) != 0) {
+    const std::string said = done ? "can take over" : done.error().message;
+    if (const auto answer = handover.descriptor(handed::kAnswer)) {
+      (void)!write(*answer, (said + '\n').data(), said.size() + 1);
+    }
+    _exit(done ? 0 : 1);  // nothing that belongs to the other program may be closed or changed
+  }
+  const auto old_program = handover.descriptor(handed::kOldProgram);
+  const auto failure = handover.text(handed::kFailure);
+  constexpr std::uint64_t kPatience = 10'000'000'000;
+  is_new_program_ = !failure;
+  if (done) done = guardian_->start(from.unnamed, old_program ? kPatience : 0);
+  if (!done && old_program) {
+    log_error("{}: cannot go on ({}); the program before goes on instead", config_.mountpoint,
+              done.error().message);
+    Handover back = handover;
+    back.put_text(handed::kFailure, done.error().message);
+    back.put_descriptor(handed::kOldProgram, -1);
+    const Errno why = replace_program(*old_program, arguments_, back);
+    log_error("{}: nor can that one: {}", config_.mountpoint, why.to_string());
+  }
+  if (!done) return done;
+  is_new_program_ = false;
+  guardian_->note_upgrade(failure.value_or(""));
+  if (old_program) guardian_->let_go_of(*old_program);
+  MutexLock lock(mutex_);
+  phase_ = Phase::serving;
+  return {};
+}
+
+// In the server. Nothing has stopped yet when this fails.
+Outcome<void> Filesystem::Impl::prepare_upgrade(UniqueFd program, const std::string& layout) {
+  if (!guardian_) {
+    return Error{EOPNOTSUPP, "only a mount with recover=on can be upgraded"};
+  }
+  if (layout != program_layout()) {
+    return Error{
+        EPROTO, fmt::format("the new program has another layout of its tables ({}; running is {}): "
+                            "unmount and mount again to use it",
+                            layout, program_layout())};
+  }
+  if (phase() != Phase::serving) return Error{EBUSY, "the mount is about to end"};
+  if (upgrading_.exchange(true)) return Error{EBUSY, "another upgrade is under way"};
+  auto agreed = guardian_->ask_for_upgrade(program.get());
+  // In doubt the guardian may be working with it still.
+  if (agreed || agreed.error().code == ETIMEDOUT) {
+    (void)program.release();
+  } else {
+    upgrading_.store(false);
+  }
+  return agreed;
 }
 
 void Filesystem::Impl::start_control() {
   SessionTarget::Processes processes;
+  processes.prepare_upgrade = [this](UniqueFd program, const std::string& layout) {
+    return prepare_upgrade(std::move(program), layout);
+  };
+  processes.upgrade = [this] {
+    // What takes longer than this is sent again to the program that takes over.
+    constexpr std::chrono::seconds kPatience{2};
+    (void)session_->drain(kPatience);
+    guardian_->leave_to_program();
+  };
   if (guardian_) {
     processes.add_to_info = [this](MountInfo& info) {
       info.pid = static_cast<std::uint32_t>(guardian_->guardian_pid());
@@ -297,6 +463,9 @@ void Filesystem::Impl::start_control() {
       stats.guardian_pid = static_cast<std::uint32_t>(guardian_->guardian_pid());
       stats.server_starts = guardian_->starts();
       stats.last_pause_ns = guardian_->last_pause();
+      stats.deputy_pid = static_cast<std::uint32_t>(guardian_->deputy_pid());
+      stats.upgrades = guardian_->upgrades();
+      stats.upgrade_failure = guardian_->upgrade_failure();
       if (!guardian_->is_watched()) {
         stats.notes.emplace_back("the guardian is gone: the mount would not survive a crash now");
       }
@@ -399,7 +568,12 @@ void Filesystem::observe(std::function<void(const Change&)> observer) {
 }
 bool Filesystem::is_guarded() const noexcept { return impl_->is_guarded(); }
 void Filesystem::trace_requests(bool traced) noexcept { impl_->trace_requests(traced); }
+void Filesystem::offer_upgrade(std::vector<std::string> arguments,
+                               std::map<std::string, int> descriptors) {
+  impl_->offer_upgrade(std::move(arguments), std::move(descriptors));
+}
 Outcome<void> Filesystem::mount() { return impl_->mount(); }
+Outcome<void> Filesystem::go_on(const Inheritance& from) { return impl_->go_on(from); }
 Outcome<void> Filesystem::run() { return impl_->run(); }
 Outcome<void> Filesystem::stop() { return impl_->stop(); }
 

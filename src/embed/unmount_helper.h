@@ -19,6 +19,13 @@ class UnmountHelper {
   // Fork it before threads exist and before /dev/fuse is open: a copy of that descriptor in another
   // process would keep the connection alive after the daemon's death.
   static Result<std::unique_ptr<UnmountHelper>> start();
+  // The same, of the program that was here before this one.
+  static std::unique_ptr<UnmountHelper> adopt(UniqueFd socket, pid_t child) {
+    return std::unique_ptr<UnmountHelper>(new UnmountHelper(std::move(socket), child));
+  }
+  [[nodiscard]] int socket() const noexcept { return socket_.get(); }
+  [[nodiscard]] pid_t child() const noexcept { return child_; }
+
   // Ends the child and waits for it.
   ~UnmountHelper();
   UnmountHelper(const UnmountHelper&) = delete;

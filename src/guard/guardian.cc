@@ -1,10 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "guard/guardian.h"
 
-#include <dirent.h>
-#include <fcntl.h>
-#include <fmt/format.h>
-#include <sched.h>
+#include <poll.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -14,12 +11,10 @@
 #include <array>
 #include <cerrno>
 #include <csignal>
-#include <cstdlib>
 #include <cstring>
 #include <ctime>
 #include <thread>
 
-#include "base/fd.h"
 #include "base/log.h"
 
 namespace passthroughfs {
@@ -35,77 +30,18 @@ constexpr std::uint64_t kFirstPause = kSecond / 100;
 constexpr std::uint64_t kLongestPause = kSecond;
 // So many in a row that did not even come to serve, and it is given up.
 constexpr unsigned kMostStillborn = 20;
+// How long a server waits for the guardian to say what it thinks of a program.
+constexpr std::uint64_t kLongestTrial = 20 * kSecond;
 
-std::uint64_t now_ns() noexcept {
-  timespec now{};
-  (void)::clock_gettime(CLOCK_MONOTONIC, &now);
-  return static_cast<std::uint64_t>(now.tv_sec) * kSecond + static_cast<std::uint64_t>(now.tv_nsec);
-}
-
-sigset_t watched_signals() noexcept {
-  sigset_t set;
-  sigemptyset(&set);
-  for (const int signal : {SIGTERM, SIGINT, SIGHUP, SIGCHLD}) sigaddset(&set, signal);
-  return set;
-}
-
-Result<std::vector<int>> open_descriptors() {
-  DIR* const directory = ::opendir("/proc/self/fd");
-  if (directory == nullptr) return Errno::last();
-  std::vector<int> out;
-  while (const dirent* entry = ::readdir(directory)) {
-    char* end = nullptr;
-    const long number = std::strtol(entry->d_name, &end, 10);
-    if (end == entry->d_name || number == ::dirfd(directory)) continue;
-    out.push_back(static_cast<int>(number));
-  }
-  ::closedir(directory);
-  std::sort(out.begin(), out.end());
-  return out;
-}
-
-// As fork(), but with the descriptors shared. The first thread's own number, which the C library
-// keeps, is set as fork() sets it where the kernel tells its address; where it does not, that
-// thread does nothing that would need it (see be_server).
-pid_t clone_with_descriptors() noexcept {
-  unsigned long flags = CLONE_FILES | SIGCHLD;
-  void* number = nullptr;
-  if (::prctl(PR_GET_TID_ADDRESS, &number, 0, 0, 0) == 0 && number != nullptr) {
-    flags |= CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID;
-  }
-#if defined(__s390x__)
-  return static_cast<pid_t>(::syscall(SYS_clone, nullptr, flags, nullptr, number, nullptr));
-#elif defined(__x86_64__)
-  return static_cast<pid_t>(::syscall(SYS_clone, flags, nullptr, nullptr, number, nullptr));
-#else
-  return static_cast<pid_t>(::syscall(SYS_clone, flags, nullptr, nullptr, nullptr, number));
-#endif
-}
-
-std::string end_of(int status) {
-  return WIFSIGNALED(status) ? fmt::format("was killed: {}", ::strsignal(WTERMSIG(status)))
-                             : fmt::format("ended with {}", WEXITSTATUS(status));
-}
-
-// Who is left when memory is short: "-1000" for never, as the kernel writes it; "" if it cannot be
-// had. Less than it was needs CAP_SYS_RESOURCE.
-constexpr const char* kOomScore = "/proc/self/oom_score_adj";
-
-std::string oom_score() {
-  const UniqueFd file(::open(kOomScore, O_RDONLY | O_CLOEXEC));
-  std::array<char, 16> text{};
-  const ssize_t got = file.valid() ? ::read(file.get(), text.data(), text.size()) : 0;
-  return {text.data(), got > 0 ? static_cast<std::size_t>(got) : 0};
-}
-
-void set_oom_score(std::string_view score) noexcept {
-  const UniqueFd file(::open(kOomScore, O_WRONLY | O_CLOEXEC));
-  if (file.valid()) (void)!::write(file.get(), score.data(), score.size());
-}
+constexpr const char* kPageName = "passthroughfs-guardian";
 
 }  // namespace
 
+// Shared by all processes of a mount, and handed on to other programs: what is added goes to the
+// end.
 struct Guardian::Page {
+  static constexpr std::size_t kBytes = 16384;
+
   std::atomic<State> state;
   std::atomic<bool> has_served;  // this server
   std::atomic<int> exit_code;
@@ -115,44 +51,70 @@ struct Guardian::Page {
   std::atomic<std::uint64_t> ready;       // CLOCK_MONOTONIC, nanoseconds
   std::atomic<std::uint64_t> died;        // CLOCK_MONOTONIC, nanoseconds
   std::atomic<std::uint64_t> last_pause;  // nanoseconds
+  std::atomic<pid_t> guardian, deputy, server;
+  std::atomic<Upgrade> upgrade;
+  std::atomic<int> program;
+  std::atomic<std::uint64_t> upgrades;
+  std::array<char, 2000> upgrade_failure;
+
+  template <std::size_t kRoom>
+  static void set(std::array<char, kRoom>& to, std::string_view text) noexcept {
+    const std::size_t bytes = std::min(text.size(), to.size() - 1);
+    std::memcpy(to.data(), text.data(), bytes);
+    to[bytes] = '\0';
+  }
 };
 
-Result<std::unique_ptr<Guardian>> Guardian::create(Serve serve, std::function<void()> prepare) {
-  Region page = TRY(Region::create("passthroughfs-guardian", sizeof(Page)));
-  return std::unique_ptr<Guardian>(
-      new Guardian(std::move(serve), std::move(prepare), std::move(page)));
+Result<std::unique_ptr<Guardian>> Guardian::create(Calls calls, const Handover* from) {
+  static_assert(sizeof(Page) <= Page::kBytes);
+  Regions regions = from == nullptr ? Regions() : Regions(*from);
+  Region page = TRY(regions.make(kPageName, Page::kBytes));
+  return std::unique_ptr<Guardian>(new Guardian(std::move(calls), std::move(page), from));
 }
 
-Guardian::Guardian(Serve serve, std::function<void()> prepare, Region page)
-    : serve_(std::move(serve)),
-      prepare_(std::move(prepare)),
-      page_(std::move(page)),
-      guardian_(::getpid()) {}
+Guardian::Guardian(Calls calls, Region page, const Handover* from)
+    : calls_(std::move(calls)), page_(std::move(page)) {
+  if (from != nullptr) oom_score_ = from->text("oom_score").value_or("");
+}
+
+void Guardian::leave_to(Handover& handover) const {
+  handover.put_descriptor(kPageName, page_.memory().get());
+  handover.put_text("oom_score", oom_score_);
+}
 
 Guardian::Page& Guardian::page() const noexcept { return *reinterpret_cast<Page*>(page_.data()); }
 
 // ---- in the guardian ----------------------------------------------------------------------------
 
-Outcome<void> Guardian::start() {
-  const sigset_t signals = watched_signals();
-  (void)::pthread_sigmask(SIG_BLOCK, &signals, nullptr);
-  oom_score_ = oom_score();
+Outcome<void> Guardian::start(std::span<const int> not_ours, std::uint64_t most_ns) {
+  const std::uint64_t until = monotonic_ns() + most_ns;
+  if (oom_score_.empty()) oom_score_ = oom_score();
   set_oom_score("-1000");
   log_detach();  // what it has open is not to be shared
   auto descriptors = open_descriptors();
   if (!descriptors) return Error{descriptors.error().value(), "cannot read /proc/self/fd"};
-  descriptors_ = std::move(*descriptors);
+  std::set_difference(descriptors->begin(), descriptors->end(), not_ours.begin(), not_ours.end(),
+                      std::back_inserter(descriptors_));
+  page().guardian.store(::getpid());
+  page().deputy.store(0);
+  page().upgrade.store(Upgrade::none);
   for (unsigned tries = 0; tries < kMostStillborn; ++tries) {
     log_detach();
     if (auto started = start_server(); !started) {
       return Error{started.error().value(), "cannot fork: " + started.error().to_string()};
     }
     // ready() and failed() wake us by the same signal as its death.
-    while (page().state.load() == State::starting && !wait_for_end(0)) {
+    bool ended = false;
+    while (!ended && page().state.load() == State::starting) {
+      const std::uint64_t now = monotonic_ns();
+      if (most_ns != 0 && now >= until) {
+        kill_server();
+        return Error{ETIMEDOUT, "the server does not come to serve"};
+      }
+      ended = wait_for_end(most_ns == 0 ? 0 : until - now);
     }
     if (page().state.load() == State::failed) {
-      while (!wait_for_end(0)) {
-      }
+      while (!ended) ended = wait_for_end(0);
       return failure();
     }
     if (page().state.load() != State::starting) return {};
@@ -163,38 +125,58 @@ Outcome<void> Guardian::start() {
 
 Error Guardian::failure() const { return Error{page().error.load(), page().message.data()}; }
 
-Outcome<int> Guardian::watch() {
+Outcome<Guardian::Ended> Guardian::watch() {
   unsigned young = 0;
   unsigned stillborn = 0;
+  if (server_ == 0) start_next_server();  // a program that was to take over did not
+  start_deputy();
   for (;;) {
-    if (wait_for_end(0)) {
-      const State state = page().state.load();
-      if (state == State::ended) return page().exit_code.load();
+    look_after_deputy();
+    answer_request();
+    if (!wait_for_end(0)) continue;
+    const State state = page().state.load();
+    if (state == State::ended || state == State::failed) {
+      end_deputy();
       if (state == State::failed) return failure();
-      page().died.store(now_ns());
-      const std::uint64_t ready = page().ready.load();
-      const bool has_served = page().has_served.load();
-      young = !has_served || now_ns() - ready < kYoung ? young + 1 : 0;
-      stillborn = has_served ? 0 : stillborn + 1;
-      log_error("the server (pid {}) {}; starting another", server_, end_of(status_));
-      server_ = 0;
-      if (stillborn >= kMostStillborn) {
-        return Error{EIO, "no server can live any more: each died before it served"};
-      }
-      if (young > kAtOnce) {
-        const std::uint64_t pause =
-            std::min(kFirstPause << std::min(young - kAtOnce - 1, 20U), kLongestPause);
-        (void)wait_for_end(pause);
-      }
-      log_detach();
-      for (auto begun = start_server(); !begun; begun = start_server()) {
-        log_error("cannot start a server: {}", begun.error().to_string());
-        (void)wait_for_end(kSecond);
-        log_detach();
-      }
-      if (stop_wanted_) hand_on(SIGTERM);
+      return Ended{.code = page().exit_code.load()};
     }
+    page().died.store(monotonic_ns());
+    if (page().upgrade.load() == Upgrade::agreed) {
+      end_deputy();
+      page().upgrade.store(Upgrade::none);
+      server_ = 0;
+      server_end_.reset();
+      return Ended{.replace = true};
+    }
+    const std::uint64_t ready = page().ready.load();
+    const bool has_served = page().has_served.load();
+    young = !has_served || monotonic_ns() - ready < kYoung ? young + 1 : 0;
+    stillborn = has_served ? 0 : stillborn + 1;
+    log_error("the server (pid {}) {}; starting another", server_,
+              server_end_.valid() ? "is gone" : end_of(status_));
+    server_ = 0;
+    server_end_.reset();
+    if (stillborn >= kMostStillborn) {
+      end_deputy();
+      return Error{EIO, "no server can live any more: each died before it served"};
+    }
+    if (young > kAtOnce) {
+      const std::uint64_t pause =
+          std::min(kFirstPause << std::min(young - kAtOnce - 1, 20U), kLongestPause);
+      (void)wait_for_end(pause);
+    }
+    start_next_server();
   }
+}
+
+void Guardian::start_next_server() noexcept {
+  log_detach();
+  for (auto begun = start_server(); !begun; begun = start_server()) {
+    log_error("cannot start a server: {}", begun.error().to_string());
+    (void)wait_for_end(kSecond);
+    log_detach();
+  }
+  if (stop_wanted_) (void)::kill(server_, SIGTERM);
 }
 
 Result<void> Guardian::start_server() noexcept {
@@ -205,49 +187,140 @@ Result<void> Guardian::start_server() noexcept {
   if (child < 0) return Errno::last();
   if (child == 0) be_server(again);
   server_ = child;
+  page().server.store(child);
   return ok();
 }
 
+bool Guardian::server_has_ended() noexcept {
+  if (server_ <= 0) return false;
+  if (server_end_.valid()) {
+    pollfd ended{.fd = server_end_.get(), .events = POLLIN, .revents = 0};
+    return ::poll(&ended, 1, 0) == 1;
+  }
+  const pid_t ended = ::waitpid(server_, &status_, WNOHANG);
+  return ended == server_ || (ended < 0 && errno == ECHILD);
+}
+
 bool Guardian::wait_for_end(std::uint64_t most_ns) noexcept {
-  const sigset_t signals = watched_signals();
-  const std::uint64_t until = now_ns() + most_ns;
+  const std::uint64_t until = monotonic_ns() + most_ns;
   const State before = page().state.load();
   for (;;) {
-    if (server_ > 0) {
-      const pid_t ended = ::waitpid(server_, &status_, WNOHANG);
-      if (ended == server_ || (ended < 0 && errno == ECHILD)) return true;
+    if (server_has_ended()) return true;
+    // It says ready(), or failed(), or asks, and sends the signal itself.
+    if (page().state.load() != before || page().upgrade.load() == Upgrade::asked) return false;
+    if (deputy_ > 0 && ::waitpid(deputy_, nullptr, WNOHANG) != 0) {
+      deputy_ = 0;
+      return false;
     }
-    siginfo_t info{};
-    int signal = -1;
-    if (most_ns == 0) {
-      signal = ::sigwaitinfo(&signals, &info);
-    } else {
-      const std::uint64_t now = now_ns();
+    std::uint64_t left = 0;
+    if (most_ns != 0) {
+      const std::uint64_t now = monotonic_ns();
       if (now >= until) return false;
-      const timespec left{.tv_sec = static_cast<time_t>((until - now) / kSecond),
-                          .tv_nsec = static_cast<long>((until - now) % kSecond)};
-      signal = ::sigtimedwait(&signals, &info, &left);
+      left = until - now;
     }
-    if (signal == SIGTERM || signal == SIGINT) stop_wanted_ = true;
-    if (signal == SIGTERM || signal == SIGINT || signal == SIGHUP) hand_on(signal);
-    // It says ready(), or failed(), and sends that signal itself.
-    if (page().state.load() != before) return false;
+    const auto came = signals_.wait(server_end_.get(), left);
+    stop_wanted_ = stop_wanted_ || came.stop;
+    if (server_ > 0 && came.stop) (void)::kill(server_, SIGTERM);
+    if (server_ > 0 && came.reopen) (void)::kill(server_, SIGHUP);
   }
 }
 
-void Guardian::hand_on(int signal) noexcept {
-  if (server_ > 0) (void)::kill(server_, signal);
+void Guardian::kill_server() noexcept {
+  (void)::kill(server_, SIGKILL);
+  while (::waitpid(server_, &status_, 0) < 0 && errno == EINTR) {
+  }
+  server_ = 0;
+}
+
+// ---- the deputy ---------------------------------------------------------------------------------
+
+void Guardian::look_after_deputy() noexcept {
+  if (deputy_ == 0) start_deputy();
+}
+
+// In the child it returns when that has become the guardian.
+void Guardian::start_deputy() noexcept {
+  log_detach();
+  const pid_t guardian = ::getpid();
+  const pid_t child = clone_with_descriptors();
+  if (child < 0) {
+    log_warning("no deputy for the guardian: {}", Errno::last().to_string());
+    deputy_ = -1;  // not tried again
+    return;
+  }
+  if (child > 0) {
+    deputy_ = child;
+    page().deputy.store(child);
+    return;
+  }
+  deputy_ = 0;
+  (void)::prctl(PR_SET_PDEATHSIG, SIGCHLD, 0, 0, 0);
+  while (::getppid() == guardian) (void)signals_.wait(-1, 0);
+  be_deputy();
+}
+
+// The guardian is gone. What it knew is in the page, and in this process's copy of its memory.
+void Guardian::be_deputy() noexcept {
+  page().guardian.store(::getpid());
+  page().deputy.store(0);
+  server_ = page().server.load();
+  // Not a child of ours. One that has ended may be somebody else's number by now.
+  server_end_ = UniqueFd(static_cast<int>(::syscall(SYS_pidfd_open, server_, 0)));
+  if (!server_end_.valid()) server_ = 0;
+  log_warning("the guardian was killed; pid {} watches the server now", ::getpid());
+  start_deputy();
+}
+
+void Guardian::end_deputy() noexcept {
+  if (deputy_ <= 0) return;
+  (void)::kill(deputy_, SIGKILL);
+  while (::waitpid(deputy_, nullptr, 0) < 0 && errno == EINTR) {
+  }
+  deputy_ = 0;
+  page().deputy.store(0);
+}
+
+// ---- another program ----------------------------------------------------------------------------
+
+void Guardian::answer_request() noexcept {
+  if (page().upgrade.load() != Upgrade::asked) return;
+  Outcome<void> tried = Error{ENOSYS, "this process cannot be replaced"};
+  try {
+    if (calls_.try_program) tried = calls_.try_program(page().program.load());
+  } catch (const std::exception& error) {
+    tried = Error{ENOMEM, error.what()};
+  }
+  if (!tried) {
+    page().error.store(tried.error().code);
+    Page::set(page().message, tried.error().message);
+  }
+  page().upgrade.store(tried ? Upgrade::agreed : Upgrade::refused);
+}
+
+int Guardian::program() const noexcept { return page().program.load(); }
+
+void Guardian::note_upgrade(std::string_view failure) noexcept {
+  if (failure.empty()) page().upgrades.fetch_add(1);
+  Page::set(page().upgrade_failure, failure);
+}
+
+// Another one can get this number from now on, so the next server must not take it for ours.
+void Guardian::let_go_of(int fd) noexcept {
+  const auto found = std::lower_bound(descriptors_.begin(), descriptors_.end(), fd);
+  if (found == descriptors_.end() || *found != fd) return;
+  descriptors_.erase(found);
+  (void)::close(fd);
 }
 
 // ---- in the server ------------------------------------------------------------------------------
 
 void Guardian::be_server(bool again) noexcept {
   set_oom_score(oom_score_);
-  if (prepare_) prepare_();
+  if (calls_.prepare) calls_.prepare();
   int code = 0;
   try {
     // Not on this thread, of which the C library may have the wrong number.
-    std::thread([&] { code = serve_(again); }).join();
+    std::thread([&] { code = calls_.serve(again); }).join();
   } catch (const std::exception& error) {
     failed(Error{EAGAIN, std::string("cannot start a thread: ") + error.what()});
   }
@@ -262,31 +335,57 @@ void Guardian::ended(int code) noexcept {
 
 void Guardian::serving() noexcept {
   if (const std::uint64_t died = page().died.exchange(0); died != 0) {
-    page().last_pause.store(now_ns() - died);
+    page().last_pause.store(monotonic_ns() - died);
   }
-  page().ready.store(now_ns());
+  page().ready.store(monotonic_ns());
   page().has_served.store(true);
 }
 
 void Guardian::ready() noexcept {
   page().state.store(State::serving);
-  (void)::sigqueue(guardian_, SIGCHLD, sigval{});
+  (void)::sigqueue(page().guardian.load(), SIGCHLD, sigval{});
 }
 
 void Guardian::failed(const Error& error) noexcept {
-  const std::size_t bytes = std::min(error.message.size(), page().message.size() - 1);
-  std::memcpy(page().message.data(), error.message.data(), bytes);
-  page().message[bytes] = '\0';
+  Page::set(page().message, error.message);
   page().error.store(error.code);
   page().state.store(State::failed);
   ::_exit(1);
 }
 
+Outcome<void> Guardian::ask_for_upgrade(int program) {
+  page().program.store(program);
+  page().upgrade.store(Upgrade::asked);
+  const std::uint64_t until = monotonic_ns() + kLongestTrial;
+  while (page().upgrade.load() == Upgrade::asked) {
+    if (!is_watched()) {
+      page().upgrade.store(Upgrade::none);
+      return Error{ECHILD, "the guardian is gone"};
+    }
+    if (monotonic_ns() > until) return Error{ETIMEDOUT, "the guardian does not answer"};
+    (void)::sigqueue(page().guardian.load(), SIGCHLD, sigval{});
+    constexpr timespec kPause{.tv_sec = 0, .tv_nsec = 1'000'000};
+    (void)::nanosleep(&kPause, nullptr);
+  }
+  if (page().upgrade.load() != Upgrade::agreed) return failure();
+  return {};
+}
+
+void Guardian::leave_to_program() noexcept {
+  page().state.store(State::replaced);
+  ::_exit(0);
+}
+
+pid_t Guardian::guardian_pid() const noexcept { return page().guardian.load(); }
+pid_t Guardian::deputy_pid() const noexcept { return page().deputy.load(); }
 std::uint64_t Guardian::starts() const noexcept { return page().starts.load(); }
 std::uint64_t Guardian::last_pause() const noexcept { return page().last_pause.load(); }
 std::int64_t Guardian::died() const noexcept {
   return static_cast<std::int64_t>(page().died.load());
 }
-bool Guardian::is_watched() const noexcept { return ::getppid() == guardian_; }
+std::uint64_t Guardian::upgrades() const noexcept { return page().upgrades.load(); }
+std::string Guardian::upgrade_failure() const { return page().upgrade_failure.data(); }
+
+bool Guardian::is_watched() const noexcept { return ::kill(page().guardian.load(), 0) == 0; }
 
 }  // namespace passthroughfs

@@ -11,8 +11,12 @@
 #include <string>
 #include <vector>
 
+#include "base/fd.h"
+#include "base/handover.h"
 #include "base/region.h"
+#include "base/regions.h"
 #include "base/result.h"
+#include "guard/process.h"
 #include "passthroughfs/result.h"
 
 namespace passthroughfs {
@@ -24,26 +28,50 @@ namespace passthroughfs {
 // it was left, and all else as it was when start() was called, and goes on from there.
 //
 // From start() on the guardian has one thread, opens and closes nothing, and waits. It hands on
-// SIGTERM, SIGINT and SIGHUP, which must be blocked, as SIGCHLD will be. If it is killed itself the
-// server goes on, without protection.
+// SIGTERM, SIGINT and SIGHUP. Beside it waits a deputy, another such child, which takes its place
+// if it is killed itself: it returns from watch() then, as the guardian would have.
+//
+// A server can ask that another program takes over: watch() gives Ended::replace then.
 class Guardian {
  public:
-  // In the child, on a thread that is not its first: serves until the mount has ended, and gives
-  // the exit code. `again`: a server was there before and has died.
-  using Serve = std::function<int(bool again)>;
+  struct Calls {
+    // In the child, on a thread that is not its first: serves until the mount has ended, and gives
+    // the exit code. `again`: a server was there before.
+    std::function<int(bool again)> serve;
+    // In each child before it has threads; may be empty.
+    std::function<void()> prepare;
+    // In the guardian: whether the program behind a descriptor could take over. It may make other
+    // processes, and takes seconds at most. Empty: none can.
+    std::function<Outcome<void>(int program)> try_program;
+  };
 
-  // `prepare`: called in each child before it has threads, may be empty. Errors: those of
-  // Region::create. Create it, start() and watch() by the process's only thread.
-  static Result<std::unique_ptr<Guardian>> create(Serve serve, std::function<void()> prepare);
+  // `from`: what the guardian of another program has left, or nullptr. Errors: those of
+  // Regions::make. Create it, start() and watch() by the process's only thread.
+  static Result<std::unique_ptr<Guardian>> create(Calls calls, const Handover* from);
 
-  // Every descriptor that is open now is the guardian's and stays what it is. Starts the first
-  // server, and returns when that has called ready() or failed(); then the error is failed()'s.
-  // EAGAIN, ENOMEM: no process. EIO: each server dies before it serves.
-  Outcome<void> start();
-  // Waits until the mount has ended; gives the server's exit code. Starts servers as they die,
-  // after a pause that grows while they die young. EIO: no server can live; the mount is still
-  // there. Others: those of failed().
-  Outcome<int> watch();
+  // Every descriptor that is open now is the guardian's and stays what it is, but for `not_ours`
+  // (sorted). Starts the first server, and returns when that has called ready() or failed(); then
+  // the error is failed()'s. EAGAIN, ENOMEM: no process. EIO: each server dies before it serves.
+  // ETIMEDOUT: none served within `most_ns` (0: as long as it takes); it is gone.
+  Outcome<void> start(std::span<const int> not_ours = {}, std::uint64_t most_ns = 0);
+
+  struct Ended {
+    int code = 0;          // the server's exit code
+    bool replace = false;  // the mount goes on: another program is to take over, see program()
+  };
+  // Waits until the mount has ended, again if a program that was to take over did not. Starts
+  // servers as they die, after a pause that grows while they die young. EIO: no server can live;
+  // the mount is still there. Others: those of failed().
+  Outcome<Ended> watch();
+
+  // The program that is to take over; the descriptor is this process's.
+  [[nodiscard]] int program() const noexcept;
+  // Before another program takes over: notes what its guardian has to know.
+  void leave_to(Handover& handover) const;
+  // It has tried and could not, or has taken over. For who asks afterwards.
+  void note_upgrade(std::string_view failure) noexcept;
+  // Closes a descriptor that the guardian had at start(), while a server runs.
+  void let_go_of(int fd) noexcept;
 
   // --- In the server, by any thread. Requests are answered from now on.
   void serving() noexcept;
@@ -51,40 +79,60 @@ class Guardian {
   void ready() noexcept;
   // There is no use in another try. Does not return.
   [[noreturn]] void failed(const Error& error) noexcept;
-  // The mount has ended, as if Serve had returned the code. Does not return.
+  // The mount has ended, as if Calls::serve had returned the code. Does not return.
   [[noreturn]] void ended(int code) noexcept;
+  // Whether another program could take over; if so, the next end of this server, whatever it is, is
+  // the moment. Waits for the guardian's answer. `program` (a descriptor) is the guardian's from
+  // then on. By one thread at a time. Errors: ECHILD: the guardian is gone; those of try_program.
+  Outcome<void> ask_for_upgrade(int program);
+  // Does not return: the program that was agreed upon takes over.
+  [[noreturn]] void leave_to_program() noexcept;
   [[nodiscard]] std::span<const int> descriptors() const noexcept { return descriptors_; }
-  [[nodiscard]] pid_t guardian_pid() const noexcept { return guardian_; }
+  [[nodiscard]] pid_t guardian_pid() const noexcept;
+  [[nodiscard]] pid_t deputy_pid() const noexcept;
   // How many servers there were, this one included.
   [[nodiscard]] std::uint64_t starts() const noexcept;
   // From the death of the server before this one until this one was ready(); nanoseconds, 0: none.
   [[nodiscard]] std::uint64_t last_pause() const noexcept;
-  // When the server before this one was found dead, nanoseconds of CLOCK_MONOTONIC; 0: never, or not
-  // known. Until serving().
+  // When the server before this one was found dead, nanoseconds of CLOCK_MONOTONIC; 0: never, or
+  // not known. Until serving().
   [[nodiscard]] std::int64_t died() const noexcept;
-  // Whether the guardian is there still.
+  // Whether the guardian, or its deputy, is there still.
   [[nodiscard]] bool is_watched() const noexcept;
+  // How many programs took over from another, and why the last one that tried could not ("").
+  [[nodiscard]] std::uint64_t upgrades() const noexcept;
+  [[nodiscard]] std::string upgrade_failure() const;
 
  private:
   struct Page;
-  enum class State : std::uint32_t { starting, serving, failed, ended };
+  enum class State : std::uint32_t { starting, serving, failed, ended, replaced };
+  enum class Upgrade : std::uint32_t { none, asked, refused, agreed };
 
-  Guardian(Serve serve, std::function<void()> prepare, Region page);
+  Guardian(Calls calls, Region page, const Handover* from);
   [[nodiscard]] Page& page() const noexcept;
   Result<void> start_server() noexcept;
+  void start_next_server() noexcept;
   [[noreturn]] void be_server(bool again) noexcept;
-  // Waits for the server's end, at most so long (0: for ever). True: it has ended.
+  void start_deputy() noexcept;
+  void be_deputy() noexcept;
+  void end_deputy() noexcept;
+  void look_after_deputy() noexcept;
+  // Waits for the server's end, at most so long (0: for ever). True: it has ended. False also when
+  // it has something to say.
   bool wait_for_end(std::uint64_t most_ns) noexcept;
-  void hand_on(int signal) noexcept;
+  bool server_has_ended() noexcept;
+  void kill_server() noexcept;
+  void answer_request() noexcept;
   [[nodiscard]] Error failure() const;
 
-  const Serve serve_;
-  const std::function<void()> prepare_;
+  const Calls calls_;
   Region page_;
-  const pid_t guardian_;
+  WatchedSignals signals_;
   std::vector<int> descriptors_;  // sorted
   std::string oom_score_;         // as it was, and is the server's
   pid_t server_ = 0;
+  UniqueFd server_end_;  // of a server that is not a child of this process
+  pid_t deputy_ = 0;
   int status_ = 0;
   bool stop_wanted_ = false;
 };

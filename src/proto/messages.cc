@@ -193,6 +193,9 @@ void to_json(Json& json, const Statistics& stats) {
   json["server_pid"] = stats.server_pid;
   json["server_starts"] = stats.server_starts;
   json["last_pause_ns"] = stats.last_pause_ns;
+  json["deputy_pid"] = stats.deputy_pid;
+  json["upgrades"] = stats.upgrades;
+  json["upgrade_failure"] = stats.upgrade_failure;
   json["locks"] = stats.locks;
   json["notes"] = stats.notes;
 }
@@ -225,6 +228,9 @@ void from_json(const Json& json, Statistics& stats) {
   read_field(json, "server_pid", stats.server_pid);
   read_field(json, "server_starts", stats.server_starts);
   read_field(json, "last_pause_ns", stats.last_pause_ns);
+  read_field(json, "deputy_pid", stats.deputy_pid);
+  read_field(json, "upgrades", stats.upgrades);
+  read_field(json, "upgrade_failure", stats.upgrade_failure);
   read_field(json, "locks", stats.locks);
   read_field(json, "notes", stats.notes);
 }

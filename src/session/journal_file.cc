@@ -74,6 +74,10 @@ Result<MemoryDirectory> MemoryDirectory::create() {
   return MemoryDirectory(std::move(path), ::getpid());
 }
 
+MemoryDirectory MemoryDirectory::adopt(std::string path) noexcept {
+  return MemoryDirectory(std::move(path), ::getpid());
+}
+
 MemoryDirectory::~MemoryDirectory() {
   if (path_.empty() || owner_ != ::getpid()) return;
   std::error_code ignored;  // what is left is in memory, and goes with it

@@ -22,6 +22,8 @@ class MemoryDirectory {
  public:
   // Errors: those of mkdtemp on /dev/shm.
   static Result<MemoryDirectory> create();
+  // One that another program in this process has made.
+  static MemoryDirectory adopt(std::string path) noexcept;
   MemoryDirectory(MemoryDirectory&& other) noexcept
       : path_(std::exchange(other.path_, {})), owner_(other.owner_) {}
   MemoryDirectory& operator=(MemoryDirectory&&) = delete;

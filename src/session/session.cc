@@ -20,7 +20,9 @@
 #include "channel/dev_fuse.h"
 #include "channel/uring.h"
 #include "ops/mount_state.h"
+#include "session/continuation.h"
 #include "session/journal_file.h"
+#include "session/limits.h"
 #include "session/negotiate.h"
 #include "session/notifier.h"
 #include "session/openers.h"
@@ -31,12 +33,6 @@
 
 namespace passthroughfs {
 namespace {
-
-// Address space of the tables, not memory: 8 GiB and 512 MiB.
-constexpr std::uint32_t kMostInodes = 1U << 26;
-constexpr std::uint32_t kMostHandles = 1U << 22;
-constexpr std::uint32_t kMostLockOwners = 1U << 20;
-constexpr std::uint32_t kMostLedgers = 2100;  // more than there can be threads
 
 // Up to the hard limit, which is the administrator's word; gives the limit in force.
 std::uint64_t raise_descriptor_limit() {
@@ -68,6 +64,13 @@ const char* cache_name(CacheMode mode) {
   }
 }
 
+// What a Handover of a session holds, beside its regions.
+constexpr const char* kDevice = "dev_fuse";
+constexpr const char* kRoot = "source_root";
+constexpr const char* kWithoutAtime = "source_without_atime";
+constexpr const char* kOwnDevice = "own_device";
+constexpr const char* kMemoryDirectory = "memory_directory";
+
 // An inode whose last name is gone may still be open: its handle has a descriptor of it.
 Result<UniqueFd> reopen_from_handle(void* context, NodeId id) {
   auto& state = *static_cast<MountState*>(context);
@@ -79,14 +82,26 @@ Result<UniqueFd> reopen_from_handle(void* context, NodeId id) {
   return found;
 }
 
+Result<SourceTree> source_of(const Handover& from, std::string& message) {
+  const auto root = from.descriptor(kRoot);
+  if (!root) {
+    message = "the program before this one has left no source";
+    return Err(EPROTO);
+  }
+  return SourceTree::adopt(UniqueFd(*root), from.number(kWithoutAtime).value_or(0) != 0, message);
+}
+
 class SessionImpl final : public Session {
  public:
-  SessionImpl(const MountConfig& config, SourceTree source, std::uint64_t limit)
-      : state_(config, std::move(source), limit) {}
+  SessionImpl(const MountConfig& config, SourceTree source, std::uint64_t limit, Regions regions)
+      : state_(config, std::move(source), limit), regions_(std::move(regions)) {}
   ~SessionImpl() override;
 
-  Result<void> prepare(std::string& message);
+  Result<void> prepare(std::string& message, const Handover* from);
   Result<void> connect(UniqueFd device, std::string& message) override;
+  Result<void> go_on(const Handover& from, std::string& message) override;
+  void hand_over(Handover& handover) const override;
+  bool drain(std::chrono::milliseconds most) override { return pool_->drain(most); }
   Result<void> serve(const Takeover& takeover, std::string& message) override;
   Result<void> wait() override;
   [[nodiscard]] unsigned root_mode() const override { return S_IFDIR; }
@@ -102,7 +117,8 @@ class SessionImpl final : public Session {
 
  private:
   Result<Negotiated> shake_hands(std::string& message, bool rings);
-  Result<void> prepare_recovery();
+  Result<void> prepare_recovery(const Handover* from);
+  void set_up_channel();
   Result<void> open_journal(std::string& message);
   void tell_kernel_of_takeover();
   void no_rings(std::string why);
@@ -111,6 +127,7 @@ class SessionImpl final : public Session {
 
   // What a successor of this process needs besides the tables, in shared memory.
   struct Continued {
+    static constexpr std::size_t kBytes = 4096;
     std::atomic<std::uint64_t> mount_epoch;  // of the journal; 0: not opened yet
   };
   [[nodiscard]] Continued* continued() const noexcept {
@@ -120,6 +137,7 @@ class SessionImpl final : public Session {
 
   // Destroyed from the bottom up: threads first, then the channel that they use, then the tables.
   mutable MountState state_;
+  Regions regions_;                        // of the tables
   std::optional<Region> continued_;        // with recover=on
   std::optional<MemoryDirectory> memory_;  // likewise
   Recovery recovery_{state_};
@@ -141,14 +159,14 @@ SessionImpl::~SessionImpl() {
   if (state_.inodes) state_.inodes->set_backing_closer(nullptr, nullptr);
 }
 
-Result<void> SessionImpl::prepare(std::string& message) {
-  auto inodes = InodeTable::create(state_.source, state_.budget, kMostInodes);
+Result<void> SessionImpl::prepare(std::string& message, const Handover* from) {
+  auto inodes = InodeTable::create(state_.source, state_.budget, kMostInodes, regions_);
   if (!inodes) {
     message = "inode table: " + inodes.error().to_string();
     return inodes.error();
   }
   state_.inodes = std::move(*inodes);
-  auto handles = HandleTable::create(*state_.inodes, kMostHandles);
+  auto handles = HandleTable::create(*state_.inodes, kMostHandles, regions_);
   if (!handles) {
     message = "handle table: " + handles.error().to_string();
     return handles.error();
@@ -168,7 +186,7 @@ Result<void> SessionImpl::prepare(std::string& message) {
       [](void* context, std::int32_t id) { static_cast<MountState*>(context)->backings.close(id); },
       &state_);
   if (state_.config.recover) {
-    if (auto prepared = prepare_recovery(); !prepared) {
+    if (auto prepared = prepare_recovery(from); !prepared) {
       message = "memory for recover=on: " + prepared.error().to_string();
       return prepared.error();
     }
@@ -178,12 +196,15 @@ Result<void> SessionImpl::prepare(std::string& message) {
 }
 
 // What a successor needs lies in memory that this process shares with it.
-Result<void> SessionImpl::prepare_recovery() {
-  state_.ledgers = TRY(Ledgers::create(kMostLedgers, request_room(state_.config.max_write)));
-  TRY(state_.locks.keep(kMostLockOwners));
-  TRY(state_.source.keep());
-  continued_.emplace(TRY(Region::create("passthroughfs-session", sizeof(Continued))));
-  if (state_.config.journal != JournalMode::off) {
+Result<void> SessionImpl::prepare_recovery(const Handover* from) {
+  const std::size_t room = request_room(state_.config.max_write);
+  state_.ledgers = TRY(Ledgers::create(kMostLedgers, room, regions_));
+  TRY(state_.locks.keep(kMostLockOwners, regions_));
+  TRY(state_.source.keep(regions_));
+  continued_.emplace(TRY(regions_.make("passthroughfs-session", Continued::kBytes)));
+  if (from != nullptr) {
+    if (auto path = from->text(kMemoryDirectory)) memory_.emplace(MemoryDirectory::adopt(*path));
+  } else if (state_.config.journal != JournalMode::off) {
     // For journal=memory, and for a file that cannot be had.
     auto directory = MemoryDirectory::create();
     if (directory) memory_.emplace(std::move(*directory));
@@ -336,15 +357,45 @@ Result<void> SessionImpl::connect(UniqueFd device, std::string& message) {
     if (obstacle.empty()) obstacle = uring_obstacle();
     no_rings(obstacle.empty() ? "the kernel does not offer it" : obstacle);
   }
+  find_own_device();
+  set_up_channel();
+  return ok();
+}
+
+void SessionImpl::set_up_channel() {
   if (state_.config.handles == HandleMode::table) {
     channel_->set_file_finder(
         [](void* context) { return static_cast<MountState*>(context)->handles->any_file(); },
         &state_);
   }
   state_.maps_direct_files = (settled_.flags & wire::init_flag::direct_io_allow_mmap) != 0;
-  find_own_device();
   choose_io(settled_);
+}
+
+// The kernel knows nothing of it, so what was negotiated stays in force.
+Result<void> SessionImpl::go_on(const Handover& from, std::string& message) {
+  const auto device = from.descriptor(kDevice);
+  const auto settled = get_negotiated(from);
+  const auto own_device = from.number(kOwnDevice);
+  if (!recovers() || !device || !settled || !own_device) {
+    message = "what the program before this one has left is not whole";
+    return Err(EPROTO);
+  }
+  settled_ = *settled;
+  state_.own_device = *own_device;
+  channel_ = make_dev_fuse_channel(UniqueFd(*device), state_.config.max_write);
+  set_up_channel();
   return ok();
+}
+
+void SessionImpl::hand_over(Handover& handover) const {
+  regions_.leave_to(handover);
+  handover.put_descriptor(kDevice, channel_->descriptor());
+  handover.put_descriptor(kRoot, state_.source.root().get());
+  handover.put_number(kWithoutAtime, state_.source.without_atime() ? 1 : 0);
+  handover.put_number(kOwnDevice, state_.own_device);
+  if (memory_) handover.put_text(kMemoryDirectory, memory_->path());
+  put_negotiated(handover, settled_);
 }
 
 Result<void> SessionImpl::serve(const Takeover& takeover, std::string& message) {
@@ -480,12 +531,15 @@ StatsView SessionImpl::stats() const {
 
 }  // namespace
 
-Result<std::unique_ptr<Session>> Session::create(const MountConfig& config, std::string& message) {
+Result<std::unique_ptr<Session>> Session::create(const MountConfig& config, std::string& message,
+                                                 const Handover* from) {
   const std::uint64_t limit = raise_descriptor_limit();
-  auto source = SourceTree::open(config.source, message, config.noatime);
+  auto source = from == nullptr ? SourceTree::open(config.source, message, config.noatime)
+                                : source_of(*from, message);
   if (!source) return source.error();
-  auto session = std::make_unique<SessionImpl>(config, std::move(*source), limit);
-  TRY(session->prepare(message));
+  auto session = std::make_unique<SessionImpl>(config, std::move(*source), limit,
+                                               from == nullptr ? Regions() : Regions(*from));
+  TRY(session->prepare(message, from));
   return std::unique_ptr<Session>(std::move(session));
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <array>
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -9,6 +10,7 @@
 #include <vector>
 
 #include "base/fd.h"
+#include "base/handover.h"
 #include "base/result.h"
 #include "changes/change_queries.h"
 #include "ops/options.h"
@@ -77,11 +79,19 @@ class Session {
  public:
   // Opens the source before anything is mounted. `message`: one line for the user on failure, whose
   // errno is what the system call said.
-  static Result<std::unique_ptr<Session>> create(const MountConfig& config, std::string& message);
+  // `from`: another program has served this mount; go_on() follows instead of connect(). Nothing
+  // that it has left is changed before serve(). EPROTO, EUCLEAN: it has left something else.
+  static Result<std::unique_ptr<Session>> create(const MountConfig& config, std::string& message,
+                                                 const Handover* from = nullptr);
   virtual ~Session() = default;
 
   // Takes the mounted /dev/fuse descriptor and answers INIT. Starts no thread.
   virtual Result<void> connect(UniqueFd device, std::string& message) = 0;
+
+  // Takes the connection that another program has handed over. EPROTO: it has not.
+  virtual Result<void> go_on(const Handover& from, std::string& message) = 0;
+  // Notes what another program needs to go on. With recover=on, after connect() or go_on().
+  virtual void hand_over(Handover& handover) const = 0;
 
   // In a process whose child has served with what this one has made: gives back what is not memory
   // or a descriptor. The tables must not be destroyed after that, they have pointers of the
@@ -106,6 +116,11 @@ class Session {
     TRY(connect(std::move(device), message));
     return serve({}, message);
   }
+
+  // Reads no more requests, and waits until those that were read are over, at most so long; what is
+  // not by then the kernel sends again to who takes over. False: some are not. The process is to
+  // end by _exit() then.
+  virtual bool drain(std::chrono::milliseconds most) = 0;
 
   // Waits until the mount is gone (unmounted by anyone, or connection aborted), ends and joins
   // every thread and closes everything. The result is an error only for an end that was not

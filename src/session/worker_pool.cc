@@ -573,6 +573,19 @@ void WorkerPool::stop() noexcept {
   channel_.wake_all();
 }
 
+bool WorkerPool::drain(milliseconds most) noexcept {
+  stop();
+  const auto until = steady_clock::now() + most;
+  for (;;) {
+    bool left = true;
+    for (std::size_t i = 0; i < count(); ++i) {
+      left = left && workers_[i]->state() == Worker::State::parked;
+    }
+    if (left || steady_clock::now() >= until) return left;
+    std::this_thread::sleep_for(milliseconds(1));
+  }
+}
+
 Result<void> WorkerPool::wait() {
   MutexLock lock(mutex_);
   while (!ended_) ended_changed_.wait(mutex_);

@@ -59,6 +59,10 @@ class WorkerPool {
   // Makes all threads leave. The mount may still be there.
   void stop() noexcept;
 
+  // Makes all threads leave and waits until none has a request in hand, at most so long. False:
+  // some have.
+  bool drain(std::chrono::milliseconds most) noexcept;
+
   // Called by workers.
   void ensure_reader() noexcept;
   // Passes a request of a bound worker to a helper.

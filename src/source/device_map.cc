@@ -25,8 +25,8 @@ std::uint64_t DeviceMap::foreign_ino(std::uint64_t device, std::uint64_t ino) no
   return (mark << kMarkShift) | ((ino ^ (ino >> kMarkShift) * 0x9e3779b1ULL) & kLow);
 }
 
-Result<void> DeviceMap::keep() {
-  auto list = TRY(RegionList<Kept>::create("passthroughfs-devices", kMostKept));
+Result<void> DeviceMap::keep(Regions& regions) {
+  auto list = TRY(RegionList<Kept>::create("passthroughfs-devices", kMostKept, regions));
   MutexLock lock(mutex_);
   for (const auto& [device, mark] : marks_) (void)list.append({device, mark});
   kept_.emplace(std::move(list));

@@ -31,8 +31,8 @@ class DeviceMap {
   }
 
   // Makes the marks outlive the process, in memory that a successor inherits: programs must not see
-  // other numbers afterwards. Errors: those of Region::create.
-  Result<void> keep() PFS_EXCLUDES(mutex_);
+  // other numbers afterwards. Errors: those of Regions::make.
+  Result<void> keep(Regions& regions) PFS_EXCLUDES(mutex_);
   // For a process that takes over, before any other thread exists. std::bad_alloc.
   void recover() PFS_EXCLUDES(mutex_);
 

@@ -29,8 +29,8 @@ MountFds::~MountFds() {
   if (kept_) kept_->clear();
 }
 
-Result<void> MountFds::keep() {
-  auto list = TRY(RegionList<Kept>::create("passthroughfs-mounts", kMostKept));
+Result<void> MountFds::keep(Regions& regions) {
+  auto list = TRY(RegionList<Kept>::create("passthroughfs-mounts", kMostKept, regions));
   MutexLock lock(mutex_);
   for (const auto& [mount_id, fd] : fds_) (void)list.append({mount_id, fd.get()});
   kept_.emplace(std::move(list));

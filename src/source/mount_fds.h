@@ -23,8 +23,8 @@ class MountFds {
 
   // Makes what is remembered outlive the process: a successor inherits descriptors and memory.
   // Beyond kMostKept mounts nothing is remembered then, since inodes that have given up their
-  // descriptors would be lost with the process. Errors: those of Region::create.
-  Result<void> keep() PFS_EXCLUDES(mutex_);
+  // descriptors would be lost with the process. Errors: those of Regions::make.
+  Result<void> keep(Regions& regions) PFS_EXCLUDES(mutex_);
   static constexpr std::uint32_t kMostKept = 4096;
   // For a process that takes over, before any other thread exists. std::bad_alloc.
   void recover() PFS_EXCLUDES(mutex_);

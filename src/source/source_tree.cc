@@ -44,16 +44,32 @@ Result<SourceTree> SourceTree::open(const std::string& path, std::string& messag
     tree.root_ = std::move(own_mount);
     tree.without_atime_ = true;
   }
-  TRY(tree.open_proc(message));
-  auto st = sys::stat_at(tree.root(), "", STATX_BASIC_STATS);
+  if (auto looked = tree.look_at_root(message); !looked) {
+    message = "source " + path + ": " + message;
+    return looked.error();
+  }
+  return tree;
+}
+
+Result<SourceTree> SourceTree::adopt(UniqueFd root, bool without_atime, std::string& message) {
+  SourceTree tree;
+  tree.root_ = std::move(root);
+  tree.without_atime_ = without_atime;
+  TRY(tree.look_at_root(message));
+  return tree;
+}
+
+Result<void> SourceTree::look_at_root(std::string& message) {
+  TRY(open_proc(message));
+  auto st = sys::stat_at(root(), "", STATX_BASIC_STATS);
   if (!st) {
-    message = "source " + path + ": " + st.error().to_string();
+    message = st.error().to_string();
     return st.error();
   }
-  tree.root_device_ = device_number(st->stx_dev_major, st->stx_dev_minor);
-  tree.mounts_ = std::make_unique<MountFds>();
-  tree.devices_ = std::make_unique<DeviceMap>(tree.root_device_);
-  return tree;
+  root_device_ = device_number(st->stx_dev_major, st->stx_dev_minor);
+  mounts_ = std::make_unique<MountFds>();
+  devices_ = std::make_unique<DeviceMap>(root_device_);
+  return ok();
 }
 
 Result<void> SourceTree::open_proc(std::string& message) {
@@ -68,9 +84,9 @@ Result<void> SourceTree::open_proc(std::string& message) {
   return ok();
 }
 
-Result<void> SourceTree::keep() {
-  TRY(mounts_->keep());
-  return devices_->keep();
+Result<void> SourceTree::keep(Regions& regions) {
+  TRY(mounts_->keep(regions));
+  return devices_->keep(regions);
 }
 
 Result<void> SourceTree::recover(std::string& message) {

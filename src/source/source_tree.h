@@ -23,6 +23,10 @@ class SourceTree {
   static Result<SourceTree> open(const std::string& path, std::string& message,
                                  bool noatime = false);
 
+  // What keep() has kept of a source that another program opened, whose root this is; without_atime
+  // as it was there. recover() follows.
+  static Result<SourceTree> adopt(UniqueFd root, bool without_atime, std::string& message);
+
   [[nodiscard]] bool without_atime() const noexcept { return without_atime_; }
 
   [[nodiscard]] BorrowedFd root() const noexcept { return root_.borrow(); }
@@ -41,8 +45,8 @@ class SourceTree {
   [[nodiscard]] std::string path_of(BorrowedFd fd, bool& deleted) const;
 
   // Makes what is learned about the source outlive the process, in memory and descriptors that a
-  // successor inherits. Errors: those of Region::create.
-  Result<void> keep();
+  // successor inherits. Errors: those of Regions::make.
+  Result<void> keep(Regions& regions);
   // For a process that was made with the memory of the one that called open() and shares its
   // descriptors, before any other thread exists: whatever an earlier such process has kept is there
   // again, and what is kept of /proc is this process's. The other's descriptor stays open, being
@@ -62,6 +66,7 @@ class SourceTree {
  private:
   SourceTree() = default;
   Result<void> open_proc(std::string& message);
+  Result<void> look_at_root(std::string& message);
 
   UniqueFd root_;
   UniqueFd proc_fd_;  // /proc/self/fd

@@ -45,15 +45,17 @@ void HandleRef::reset() noexcept {
   if (handle_ != nullptr) table_->unpin(*std::exchange(handle_, nullptr));
 }
 
-Result<std::unique_ptr<HandleTable>> HandleTable::create(InodeTable& inodes,
-                                                         std::uint32_t capacity) {
+Result<std::unique_ptr<HandleTable>> HandleTable::create(InodeTable& inodes, std::uint32_t capacity,
+                                                         Regions& regions) {
   Region region =
-      TRY(Region::create("passthroughfs-handles", SlotTable<Handle>::bytes_for(capacity)));
+      TRY(regions.make("passthroughfs-handles", SlotTable<Handle>::bytes_for(capacity)));
   // NOLINTNEXTLINE(bugprone-sizeof-expression): pointers are what it holds
   const std::size_t streams_size = std::size_t{capacity} * sizeof(DirStream*);
   Region streams = TRY(Region::create("passthroughfs-streams", streams_size));
-  return std::unique_ptr<HandleTable>(
+  std::unique_ptr<HandleTable> table(
       new HandleTable(inodes, std::move(region), std::move(streams)));
+  TRY(table->slots_.check());
+  return table;
 }
 
 // Slot 0 stays unused: fh 0 is what the kernel sends when there is no handle.

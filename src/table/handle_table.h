@@ -8,6 +8,7 @@
 
 #include "base/fd.h"
 #include "base/mutex.h"
+#include "base/regions.h"
 #include "table/inode_table.h"
 #include "table/slot_table.h"
 
@@ -91,8 +92,14 @@ class HandleRef {
 // Must go before the InodeTable, and after every HandleRef.
 class HandleTable {
  public:
-  // Room for `capacity` handles (address space only).
-  static Result<std::unique_ptr<HandleTable>> create(InodeTable& inodes, std::uint32_t capacity);
+  // Room for `capacity` handles (address space only). Errors: those of Regions::make. EUCLEAN: a
+  // program before this one has left something else.
+  static Result<std::unique_ptr<HandleTable>> create(InodeTable& inodes, std::uint32_t capacity,
+                                                     Regions& regions);
+  static Result<std::unique_ptr<HandleTable>> create(InodeTable& inodes, std::uint32_t capacity) {
+    Regions regions;
+    return create(inodes, capacity, regions);
+  }
   ~HandleTable();
 
   // What a new handle is made of.

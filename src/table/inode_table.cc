@@ -59,13 +59,13 @@ void InodeRef::reset() noexcept {
 }
 
 Result<std::unique_ptr<InodeTable>> InodeTable::create(SourceTree& source, FdBudget& budget,
-                                                       std::uint32_t capacity) {
-  Region region =
-      TRY(Region::create("passthroughfs-inodes", SlotTable<Inode>::bytes_for(capacity)));
+                                                       std::uint32_t capacity, Regions& regions) {
+  Region region = TRY(regions.make("passthroughfs-inodes", SlotTable<Inode>::bytes_for(capacity)));
   Region evictable = TRY(Region::create("passthroughfs-evictable", capacity / 8 + 8));
   std::unique_ptr<InodeTable> table(
       new InodeTable(source, budget, std::move(region), std::move(evictable)));
-  if (auto added = table->add_root(); !added) return added.error();
+  const auto begun = regions.continued() ? table->slots_.check() : table->add_root();
+  if (!begun) return begun.error();
   return table;
 }
 

@@ -9,6 +9,7 @@
 
 #include "base/fd.h"
 #include "base/mutex.h"
+#include "base/regions.h"
 #include "source/file_handle.h"
 #include "source/source_tree.h"
 #include "table/fd_budget.h"
@@ -93,9 +94,15 @@ class InodeTable {
  public:
   static constexpr NodeId kRoot = 1;
 
-  // Room for `capacity` inodes (address space only). Errors: those of Region::create.
+  // Room for `capacity` inodes (address space only). Errors: those of Regions::make. EUCLEAN: a
+  // program before this one has left something else.
   static Result<std::unique_ptr<InodeTable>> create(SourceTree& source, FdBudget& budget,
-                                                    std::uint32_t capacity);
+                                                    std::uint32_t capacity, Regions& regions);
+  static Result<std::unique_ptr<InodeTable>> create(SourceTree& source, FdBudget& budget,
+                                                    std::uint32_t capacity) {
+    Regions regions;
+    return create(source, budget, capacity, regions);
+  }
   ~InodeTable();
 
   // The inode with this number, its descriptor restored if it had been given up. ESTALE: no such

@@ -75,13 +75,14 @@ CountChange::Settled CountChange::settle(Ledger& ledger, std::uint32_t* grants) 
   return {slot, count};
 }
 
-Result<std::unique_ptr<Ledgers>> Ledgers::create(std::uint32_t capacity, std::size_t room) {
-  Region ledgers = TRY(Region::create("passthroughfs-ledgers", capacity * sizeof(Ledger)));
+Result<std::unique_ptr<Ledgers>> Ledgers::create(std::uint32_t capacity, std::size_t room,
+                                                 Regions& regions) {
+  Region ledgers = TRY(regions.make("passthroughfs-ledgers", capacity * sizeof(Ledger)));
   Region grants =
-      TRY(Region::create("passthroughfs-grants", capacity * kMostGrants * sizeof(std::uint32_t)));
+      TRY(regions.make("passthroughfs-grants", capacity * kMostGrants * sizeof(std::uint32_t)));
   std::unique_ptr<Region> rooms;
   if (room != 0) {
-    rooms = std::make_unique<Region>(TRY(Region::create("passthroughfs-rooms", capacity * room)));
+    rooms = std::make_unique<Region>(TRY(regions.make("passthroughfs-rooms", capacity * room)));
   }
   return std::unique_ptr<Ledgers>(
       new Ledgers(capacity, room, std::move(ledgers), std::move(grants), std::move(rooms)));

@@ -13,7 +13,7 @@
 
 #include "base/bytes.h"
 #include "base/mutex.h"
-#include "base/region.h"
+#include "base/regions.h"
 #include "base/result.h"
 
 namespace passthroughfs {
@@ -107,8 +107,13 @@ class Ledgers {
   static constexpr std::size_t kMostGrants = 8192;
 
   // `room`: bytes per ledger that a queue reads requests into, a multiple of the page size; 0:
-  // none. Errors: those of Region::create.
-  static Result<std::unique_ptr<Ledgers>> create(std::uint32_t capacity, std::size_t room);
+  // none. Errors: those of Regions::make.
+  static Result<std::unique_ptr<Ledgers>> create(std::uint32_t capacity, std::size_t room,
+                                                 Regions& regions);
+  static Result<std::unique_ptr<Ledgers>> create(std::uint32_t capacity, std::size_t room) {
+    Regions regions;
+    return create(capacity, room, regions);
+  }
 
   // One that nobody uses and that has nothing left to say; nullptr: there is none.
   [[nodiscard]] Ledger* take() noexcept PFS_EXCLUDES(mutex_);

@@ -78,10 +78,12 @@ void LockDescriptor::note_held(bool held) noexcept {
   record_->held.store(value, std::memory_order_release);
 }
 
-Result<std::unique_ptr<LockOwners>> LockOwners::create(std::uint32_t capacity) {
-  Region region = TRY(Region::create("passthroughfs-locks",
-                                     SlotTable<LockOwnerRecord>::bytes_for(kFirst + capacity)));
-  return std::unique_ptr<LockOwners>(new LockOwners(std::move(region)));
+Result<std::unique_ptr<LockOwners>> LockOwners::create(std::uint32_t capacity, Regions& regions) {
+  Region region = TRY(regions.make("passthroughfs-locks",
+                                   SlotTable<LockOwnerRecord>::bytes_for(kFirst + capacity)));
+  std::unique_ptr<LockOwners> owners(new LockOwners(std::move(region)));
+  TRY(owners->slots_.check());
+  return owners;
 }
 
 Result<LockDescriptor> LockOwners::add(UniqueFd fd, const Origin& origin) noexcept {

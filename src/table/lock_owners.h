@@ -83,8 +83,9 @@ class LockDescriptor {
 // The records. Thread-safe. Must go after every LockDescriptor.
 class LockOwners {
  public:
-  // Room for `capacity` owners (address space only). Errors: those of Region::create.
-  static Result<std::unique_ptr<LockOwners>> create(std::uint32_t capacity);
+  // Room for `capacity` owners (address space only). Errors: those of Regions::make. EUCLEAN: a
+  // program before this one has left something else.
+  static Result<std::unique_ptr<LockOwners>> create(std::uint32_t capacity, Regions& regions);
 
   struct Origin {
     NodeId node;

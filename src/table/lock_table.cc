@@ -54,8 +54,8 @@ Result<UniqueFd> open_for_locks(const SourceTree& source, const HandleRef& handl
 
 LockTable::~LockTable() { abandon(); }
 
-Result<void> LockTable::keep(std::uint32_t capacity) {
-  kept_ = TRY(LockOwners::create(capacity));
+Result<void> LockTable::keep(std::uint32_t capacity, Regions& regions) {
+  kept_ = TRY(LockOwners::create(capacity, regions));
   return ok();
 }
 

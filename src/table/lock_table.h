@@ -55,8 +55,8 @@ class LockTable {
 
   // Before the first lock. Room for so many owners (address space only), and beyond that ENOLCK, so
   // that nobody holds a lock that would be lost: each owner has a descriptor, so that as many as
-  // there can be descriptors are never too few. Errors: those of Region::create.
-  Result<void> keep(std::uint32_t capacity);
+  // there can be descriptors are never too few. Errors: those of Regions::make.
+  Result<void> keep(std::uint32_t capacity, Regions& regions);
   // For a process that takes over from one that has died, before any other thread exists: owners
   // that hold locks are there again. Locks on descriptors that no record tells of, and for which
   // therefore a request will come again, are in the way until the caller has closed those. EUCLEAN:

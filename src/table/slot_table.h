@@ -57,11 +57,13 @@ class SlotTable {
     return kHeaderBytes + capacity * sizeof(Record);
   }
 
-  // `region` is fresh. Slots below `first` are never handed out by allocate().
+  // `region` is fresh, or holds such a table: then rebuild() has to follow. Slots below `first` are
+  // never handed out by allocate().
   SlotTable(Region region, std::uint32_t first) noexcept
       : region_(std::move(region)),
         capacity_(static_cast<std::uint32_t>((region_.size() - kHeaderBytes) / sizeof(Record))),
         first_(first) {
+    if (!region_.is_fresh()) return;
     header().record_bytes = sizeof(Record);
     header().capacity = capacity_;
     header().high_water.store(first, std::memory_order_release);
@@ -75,6 +77,16 @@ class SlotTable {
     return header().high_water.load(std::memory_order_acquire);
   }
 
+  // EUCLEAN: the region is not what such a table leaves in it.
+  [[nodiscard]] Result<void> check() const noexcept {
+    const std::uint32_t end = high_water();
+    if (header().record_bytes != sizeof(Record) || header().capacity != capacity_ || end < first_ ||
+        end > capacity_) {
+      return Err(EUCLEAN);
+    }
+    return ok();
+  }
+
   // What rebuild() is told of a slot.
   enum class Fate {
     goes_on,  // live, and nobody has it pinned
@@ -82,15 +94,12 @@ class SlotTable {
     unused,   // free as before
   };
   // For a process that takes over from one that has died with the region mapped, before any other
-  // thread exists: settle(record, live) decides about every slot that was ever used. EUCLEAN: the
-  // region is not what this table left in it; nothing was changed.
+  // thread exists: settle(record, live) decides about every slot that was ever used. EUCLEAN, see
+  // check(): nothing was changed.
   template <typename Settle>
   Result<void> rebuild(Settle&& settle) {
     const std::uint32_t end = high_water();
-    if (header().record_bytes != sizeof(Record) || header().capacity != capacity_ || end < first_ ||
-        end > capacity_) {
-      return Err(EUCLEAN);
-    }
+    TRY(check());
     MutexLock lock(free_mutex_);
     free_head_ = 0;
     for (std::uint32_t slot = end; slot-- > first_;) {

@@ -419,11 +419,15 @@ TEST_F(RecoveryTest, TheMountEndsInOrderAfterADeath) {
   EXPECT_EQ(*code, 0);
 }
 
-TEST_F(RecoveryTest, WithoutItsGuardianTheServerGoesOnAndSaysSo) {
+TEST_F(RecoveryTest, WithoutGuardianAndDeputyTheServerGoesOnAndSaysSo) {
   MountSettings settings = dying();
   settings.broken_on_purpose = true;
   Mount mount(settings);
   ASSERT_TRUE(mount.ok());
+  ASSERT_TRUE(wait_until([&] { return stats(mount).value("deputy_pid", 0) > 0; }));
+  const auto deputy = stats(mount).value("deputy_pid", 0);
+  ASSERT_EQ(kill(mount.pid(), SIGSTOP), 0);  // or it would start another one
+  ASSERT_EQ(kill(deputy, SIGKILL), 0);
   ASSERT_EQ(kill(mount.pid(), SIGKILL), 0);
   (void)mount.wait_for_exit();
   write_file(mount.mnt("f"), "1");

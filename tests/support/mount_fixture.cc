@@ -326,23 +326,33 @@ void Mount::judge_log() const {
 }
 
 void Mount::kill_all() {
-  const pid_t server = server_pid();
-  const UniqueFd process(static_cast<int>(syscall(SYS_pidfd_open, server, 0)));
-  EXPECT_EQ(kill(pid_, SIGKILL), 0);
-  if (server != pid_) {
-    EXPECT_EQ(syscall(SYS_pidfd_send_signal, process.get(), SIGKILL, nullptr, 0), 0);
+  // While it is stopped it starts nobody in the place of those that it loses.
+  EXPECT_EQ(kill(pid_, SIGSTOP), 0);
+  std::vector<UniqueFd> others;
+  for (const pid_t child : children()) {
+    others.emplace_back(static_cast<int>(syscall(SYS_pidfd_open, child, 0)));
+    EXPECT_EQ(syscall(SYS_pidfd_send_signal, others.back().get(), SIGKILL, nullptr, 0), 0);
   }
+  EXPECT_EQ(kill(pid_, SIGKILL), 0);
   EXPECT_EQ(wait_for_exit(), -1);
-  pollfd ended{process.get(), POLLIN, 0};
-  EXPECT_EQ(poll(&ended, 1, static_cast<int>(patience().count())), 1);
+  for (const UniqueFd& process : others) {
+    pollfd ended{process.get(), POLLIN, 0};
+    EXPECT_EQ(poll(&ended, 1, static_cast<int>(patience().count())), 1);
+  }
+}
+
+std::vector<pid_t> Mount::children() const {
+  const std::string task = "/proc/" + std::to_string(pid_) + "/task/" + std::to_string(pid_);
+  std::istringstream text(read_all(task + "/children"));
+  std::vector<pid_t> out;
+  for (pid_t child = 0; text >> child;) out.push_back(child);
+  return out;
 }
 
 // The child that shares its descriptors is the one with the same executable and threads of its own;
-// a helper that unmounts has one thread.
+// a deputy, and a helper that unmounts, have one thread.
 pid_t Mount::server_pid() const {
-  const std::string task = "/proc/" + std::to_string(pid_) + "/task/" + std::to_string(pid_);
-  std::istringstream children(read_all(task + "/children"));
-  for (pid_t child = 0; children >> child;) {
+  for (const pid_t child : children()) {
     std::error_code gone;
     const auto tasks =
         std::filesystem::directory_iterator("/proc/" + std::to_string(child) + "/task", gone);
@@ -375,8 +385,9 @@ bool Mount::has_option(std::string_view option) const {
   return std::find(options_.begin(), options_.end(), option) != options_.end();
 }
 
-ProgramResult Mount::command(const std::vector<std::string>& arguments) const {
-  std::vector<std::string> all = {program_path()};
+ProgramResult Mount::command(const std::vector<std::string>& arguments,
+                             const std::string& program) const {
+  std::vector<std::string> all = {program.empty() ? program_path() : program};
   all.insert(all.end(), arguments.begin(), arguments.end());
   return run_program(all, environment_);
 }

@@ -88,7 +88,9 @@ class Mount {
   bool has_option(std::string_view option) const;
 
   // Runs `passthroughfs ARGUMENTS...` in the daemon's environment (state and socket directories).
-  ProgramResult command(const std::vector<std::string>& arguments) const;
+  // `program`: another one than the program under test.
+  ProgramResult command(const std::vector<std::string>& arguments,
+                        const std::string& program = {}) const;
   // How often the daemon has been asked for an operation ("LOOKUP") until now, by its statistics.
   std::uint64_t requests(std::string_view operation) const;
   const std::vector<std::string>& environment() const { return environment_; }
@@ -106,6 +108,7 @@ class Mount {
   bool start(const MountSettings& settings);
   void start_watchdog();
   bool mounted() const;
+  std::vector<pid_t> children() const;
   void judge_log() const;
 
   TempTree tree_;

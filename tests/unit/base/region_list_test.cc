@@ -14,7 +14,8 @@ struct Entry {
 };
 
 TEST(RegionListTest, HasWhatWasAppendedUntilItIsFull) {
-  auto list = RegionList<Entry>::create("list", 3);
+  Regions regions;
+  auto list = RegionList<Entry>::create("list", 3, regions);
   ASSERT_TRUE(list);
   EXPECT_TRUE(list->entries().empty());
   for (std::uint32_t i = 0; i < 3; ++i) EXPECT_TRUE(list->append({i, i * 10}));

@@ -34,6 +34,14 @@ class FakeTarget : public ControlTarget {
     return {};
   }
 
+  Outcome<void> prepare_upgrade(UniqueFd program, const std::string& layout) override {
+    if (!program.valid()) return Error{EINVAL, "no program"};
+    if (layout != "mine") return Error{EPROTO, "another layout"};
+    return {};
+  }
+  void upgrade() override { ++upgrades; }
+
+  std::atomic<int> upgrades = 0;
   // `files`, or so many made up ones.
   std::vector<OpenFileInfo> files;
   std::size_t made_up = 0;

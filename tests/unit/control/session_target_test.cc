@@ -31,6 +31,9 @@ TEST(OpenFlags, LeaveOutWhatThe64BitAbiAddsAndShowTheUnknown) {
 class FakeSession : public Session {
  public:
   Result<void> connect(UniqueFd, std::string&) override { return ok(); }
+  Result<void> go_on(const Handover&, std::string&) override { return ok(); }
+  void hand_over(Handover&) const override {}
+  bool drain(std::chrono::milliseconds) override { return true; }
   Result<void> serve(const Takeover&, std::string&) override { return ok(); }
   Result<void> wait() override { return ok(); }
   [[nodiscard]] unsigned root_mode() const override { return 0; }

@@ -85,8 +85,9 @@ TEST(DeviceMapTest, ThreadsAgreeOnNewDevices) {
 TEST(DeviceMapTest, MarksOutliveTheProcess) {
   DeviceMap devices(kRoot);
   const std::uint64_t before = devices.shown_ino(device_number(8, 2), 5);
-  ASSERT_TRUE(devices.keep());
-  auto memory = RegionList<std::uint64_t>::create("shown", 1000);
+  Regions regions;
+  ASSERT_TRUE(devices.keep(regions));
+  auto memory = RegionList<std::uint64_t>::create("shown", 1000, regions);
   ASSERT_TRUE(memory);
   for (std::uint32_t server = 0; server < 10; ++server) {
     ASSERT_EQ(test::run_sharing([&]() -> int {
@@ -118,7 +119,8 @@ TEST(DeviceMapTest, MarksOutliveTheProcess) {
 // Those without a place in memory have a mark in the process.
 TEST(DeviceMapTest, MoreDevicesThanAreKeptAreShownAllTheSame) {
   DeviceMap devices(kRoot);
-  ASSERT_TRUE(devices.keep());
+  Regions regions;
+  ASSERT_TRUE(devices.keep(regions));
   for (std::uint32_t minor = 2; minor < 33'000; ++minor) {
     const std::uint64_t shown = devices.shown_ino(device_number(9, minor), 5);
     ASSERT_NE(shown, 5U);

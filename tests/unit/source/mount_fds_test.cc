@@ -108,7 +108,8 @@ TEST_F(MountFdsTest, NorByRootOfAUserNamespace) {
 }
 
 TEST_F(MountFdsTest, AMountOutlivesTheProcessThatRemembersIt) {
-  ASSERT_TRUE(mounts_.keep());
+  Regions regions;
+  ASSERT_TRUE(mounts_.keep(regions));
   const std::set<int> before = test::descriptor_numbers();
   ASSERT_EQ(test::run_sharing([&]() -> int {
               if (!mounts_.remember(mount_id_, directory_.borrow())) return 1;
@@ -130,7 +131,8 @@ TEST_F(MountFdsTest, AMountOutlivesTheProcessThatRemembersIt) {
 
 TEST_F(MountFdsTest, WhatWasRememberedBeforeIsNotTakenTwice) {
   ASSERT_TRUE(mounts_.remember(mount_id_, directory_.borrow()));
-  ASSERT_TRUE(mounts_.keep());
+  Regions regions;
+  ASSERT_TRUE(mounts_.keep(regions));
   const std::set<int> before = test::descriptor_numbers();
   ASSERT_EQ(test::run_sharing([&]() -> int {
               mounts_.recover();
@@ -145,7 +147,8 @@ TEST_F(MountFdsTest, WhatWasRememberedBeforeIsNotTakenTwice) {
 // Its numbers may be another's by the time that somebody takes over.
 TEST_F(MountFdsTest, AProcessThatEndsInOrderLeavesNoNumbers) {
   auto mounts = std::make_unique<MountFds>();
-  ASSERT_TRUE(mounts->keep());
+  Regions regions;
+  ASSERT_TRUE(mounts->keep(regions));
   ASSERT_EQ(test::run_sharing([&]() -> int {
               if (!mounts->remember(mount_id_, directory_.borrow())) return 1;
               mounts.reset();

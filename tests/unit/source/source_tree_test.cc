@@ -204,7 +204,8 @@ TEST_F(SourceTreeTest, TheFileSystemsRootIsASourceToo) {
 
 TEST_F(SourceTreeTest, ASuccessorReopensThroughItsOwnProc) {
   make_file("file", "content");
-  ASSERT_TRUE(source_.keep());
+  Regions regions;
+  ASSERT_TRUE(source_.keep(regions));
   const UniqueFd file = child("file");
   const std::set<int> before = test::descriptor_numbers();
   for (int server = 0; server < 3; ++server) {

@@ -44,7 +44,8 @@ class LockRecoveryTest : public ::testing::Test {
   static constexpr std::uint32_t kCapacity = 100;
 
   void SetUp() override {
-    ASSERT_TRUE(locks_->keep(kCapacity));
+    Regions regions;
+    ASSERT_TRUE(locks_->keep(kCapacity, regions));
     auto handles = HandleTable::create(tree_.inodes(), 64);
     ASSERT_TRUE(handles);
     handles_ = std::move(handles).value();

@@ -1,0 +1,318 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Another program takes over a mount that is in use (`passthroughfs upgrade`), and another process
+// the guardian's work when that is killed.
+#include <dirent.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cstdlib>
+#include <filesystem>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+#include "base/fd.h"
+#include "embed/upgrade.h"
+#include "mount/told_changes.h"
+#include "passthroughfs/client.h"
+#include "support/mount_fixture.h"
+
+namespace passthroughfs::test {
+namespace {
+
+using Json = nlohmann::json;
+
+Json stats(const Mount& mount) {
+  const ProgramResult result = mount.command({"stats", mount.mnt(), "--json"});
+  const Json json = Json::parse(result.out, nullptr, false);
+  return json.is_object() ? json : Json::object();
+}
+
+class UpgradeTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    PFS_NEEDS_DAEMON();
+    PFS_NEEDS_ROOT();
+  }
+
+  // The program under test as another file, so that it can be told which one runs.
+  static std::string copy_of_program(const Mount& mount, const std::string& name) {
+    std::string copy = mount.tree() / name;
+    std::filesystem::copy_file(program_path(), copy);
+    return copy;
+  }
+  static std::string running(const Mount& mount) {
+    return std::filesystem::read_symlink("/proc/" + std::to_string(mount.pid()) + "/exe").string();
+  }
+  // For the client in this process.
+  static void find_sockets_of(const Mount& mount) {
+    for (const std::string& entry : mount.environment()) {
+      const std::size_t equals = entry.find('=');
+      setenv(entry.substr(0, equals).c_str(), entry.substr(equals + 1).c_str(), 1);
+    }
+  }
+  static void upgrade(const Mount& mount, const std::string& program) {
+    const ProgramResult result = mount.command({"upgrade", mount.mnt()}, program);
+    ASSERT_EQ(result.exit_code, 0) << result.err << mount.log();
+    ASSERT_EQ(running(mount), program);
+  }
+};
+
+TEST_F(UpgradeTest, WhatIsOpenGoesOnUnderAnotherProgram) {
+  for (const char* io : {"io=passthrough", "io=daemon"}) {
+    Mount mount({.options = {io, "recover=on"}});
+    ASSERT_TRUE(mount.ok());
+    const UniqueFd removed(open(mount.mnt("gone").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644));
+    const UniqueFd log(
+        open(mount.mnt("log").c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644));
+    const UniqueFd locked(open(mount.mnt("locked").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644));
+    ASSERT_TRUE(removed.valid() && log.valid() && locked.valid());
+    ASSERT_EQ(write(removed.get(), "still", 5), 5);
+    ASSERT_EQ(unlink(mount.mnt("gone").c_str()), 0);
+    ASSERT_EQ(write(log.get(), "1", 1), 1);
+    ASSERT_EQ(flock(locked.get(), LOCK_EX), 0);
+    struct stat before {};
+    ASSERT_EQ(fstat(locked.get(), &before), 0);
+    const Json handles_before =
+        Json::parse(mount.command({"handles", mount.mnt(), "--json"}).out, nullptr, false);
+
+    upgrade(mount, copy_of_program(mount, "other"));
+    EXPECT_EQ(stats(mount).value("upgrades", 0), 1);
+
+    std::string text(5, '\0');
+    EXPECT_EQ(pread(removed.get(), text.data(), text.size(), 0), 5);
+    EXPECT_EQ(text, "still");
+    EXPECT_EQ(ftruncate(removed.get(), 2), 0);
+    EXPECT_EQ(write(log.get(), "2", 1), 1);
+    EXPECT_EQ(read_file(mount.source("log")), "12");
+    struct stat after {};
+    ASSERT_EQ(stat(mount.mnt("locked").c_str(), &after), 0);
+    EXPECT_EQ(after.st_ino, before.st_ino);
+    const UniqueFd behind(open(mount.source("locked").c_str(), O_RDWR | O_CLOEXEC));
+    EXPECT_EQ(flock(behind.get(), LOCK_EX | LOCK_NB), -1) << "the lock is gone";
+    ASSERT_EQ(flock(locked.get(), LOCK_UN), 0);
+    EXPECT_EQ(flock(behind.get(), LOCK_EX | LOCK_NB), 0) << "nobody can unlock it any more";
+    const Json handles_after =
+        Json::parse(mount.command({"handles", mount.mnt(), "--json"}).out, nullptr, false);
+    ASSERT_EQ(handles_after.size(), handles_before.size());
+    for (std::size_t i = 0; i < handles_before.size(); ++i) {
+      EXPECT_EQ(handles_after[i]["fh"], handles_before[i]["fh"]);
+    }
+  }
+}
+
+TEST_F(UpgradeTest, AServerOfTheNewProgramThatDiesIsReplacedByAnother) {
+  Mount mount({.options = {"recover=on", "journal=off"}, .server_dies = true});
+  ASSERT_TRUE(mount.ok());
+  const UniqueFd file(open(mount.mnt("f").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644));
+  upgrade(mount, copy_of_program(mount, "other"));
+  const Json before = stats(mount);
+  ASSERT_EQ(kill(before.value("server_pid", 0), SIGKILL), 0);
+  ASSERT_TRUE(wait_until([&] {
+    return stats(mount).value("server_starts", 0) == before.value("server_starts", 0) + 1;
+  }));
+  EXPECT_EQ(ftruncate(file.get(), 7), 0);
+  EXPECT_EQ(std::filesystem::file_size(mount.source("f")), 7U);
+}
+
+TEST_F(UpgradeTest, ALoadThatRunsSeesAPauseAndNoError) {
+  Mount mount({.options = {"recover=on"}});
+  ASSERT_TRUE(mount.ok());
+  const std::string first = copy_of_program(mount, "first");
+  const std::string second = copy_of_program(mount, "second");
+  std::atomic<bool> over{false};
+  std::atomic<int> rounds{0};
+  std::vector<std::thread> clients;
+  for (int i = 0; i < 3; ++i) {
+    clients.emplace_back([&, i] {
+      const std::string dir = mount.mnt("d" + std::to_string(i));
+      int appended = 0;
+      make_dir(dir);
+      const UniqueFd log(
+          open((dir + "/log").c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644));
+      while (!over) {
+        EXPECT_EQ(try_open(dir + "/a", O_CREAT | O_EXCL | O_WRONLY), 0);
+        EXPECT_EQ(rename((dir + "/a").c_str(), (dir + "/b").c_str()), 0) << errno_name(errno);
+        EXPECT_EQ(write(log.get(), "x", 1), 1) << errno_name(errno);
+        ++appended;
+        EXPECT_EQ(unlink((dir + "/b").c_str()), 0) << errno_name(errno);
+        EXPECT_EQ(mkdir((dir + "/c").c_str(), 0755), 0) << errno_name(errno);
+        EXPECT_EQ(rmdir((dir + "/c").c_str()), 0) << errno_name(errno);
+        ++rounds;
+        if (::testing::Test::HasFailure()) break;
+      }
+      EXPECT_EQ(std::filesystem::file_size(mount.source("d" + std::to_string(i)) + "/log"),
+                static_cast<std::uintmax_t>(appended));
+    });
+  }
+  for (int i = 0; i < 6; ++i) {
+    const int before = rounds;
+    upgrade(mount, i % 2 == 0 ? first : second);
+    EXPECT_TRUE(wait_until([&] { return rounds > before + 3 || HasFailure(); }));
+  }
+  over = true;
+  for (std::thread& client : clients) client.join();
+  EXPECT_EQ(stats(mount).value("upgrades", 0), 6);
+}
+
+TEST_F(UpgradeTest, DescriptorsDoNotGatherOverUpgrades) {
+  Mount mount({.options = {"recover=on"}});
+  ASSERT_TRUE(mount.ok());
+  write_file(mount.mnt("f"), "1");
+  const std::string first = copy_of_program(mount, "first");
+  const std::string second = copy_of_program(mount, "second");
+  upgrade(mount, first);
+  upgrade(mount, second);
+  const std::size_t before = mount.descriptors();
+  for (int i = 0; i < 6; ++i) upgrade(mount, i % 2 == 0 ? first : second);
+  EXPECT_TRUE(wait_until([&] { return mount.descriptors() <= before + 1; }))
+      << mount.descriptors() << " after " << before;
+}
+
+TEST_F(UpgradeTest, TokensAndTheRecordOfChangesGoOn) {
+  Mount mount({.options = {"recover=on"}});
+  ASSERT_TRUE(mount.ok());
+  const std::string token = checkpoint(mount);
+  write_file(mount.mnt("before"), "1");
+  const UniqueFd open_file(open(mount.mnt("open").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644));
+  upgrade(mount, copy_of_program(mount, "other"));
+  write_file(mount.mnt("after"), "1");
+  ASSERT_EQ(write(open_file.get(), "x", 1), 1);
+  EXPECT_EQ(dirty(mount, token),
+            (Changes{{"before", "created"}, {"open", "created"}, {"after", "created"}}));
+}
+
+TEST_F(UpgradeTest, AnotherLayoutIsRefusedBeforeAnythingStops) {
+  Mount mount({.options = {"recover=on"}});
+  ASSERT_TRUE(mount.ok());
+  const pid_t server = mount.server_pid();
+  find_sockets_of(mount);
+  auto client = Client::connect(mount.mnt());
+  ASSERT_TRUE(client) << client.error().message;
+  const UniqueFd program(open(program_path().c_str(), O_RDONLY | O_CLOEXEC));
+  const auto refused = client->upgrade(program.get(), "of another version");
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(errno_name(refused.error().code), "EPROTO");
+  EXPECT_NE(refused.error().message.find("of another version"), std::string::npos);
+  EXPECT_EQ(mount.server_pid(), server);
+  EXPECT_EQ(stats(mount).value("server_starts", 0), 1);
+}
+
+TEST_F(UpgradeTest, AProgramThatCannotIsRefusedBeforeAnythingStops) {
+  Mount mount({.options = {"recover=on"}});
+  ASSERT_TRUE(mount.ok());
+  const pid_t server = mount.server_pid();
+  find_sockets_of(mount);
+  const std::string layout = program_layout();
+  write_file(mount.tree() / "text", "no program", 0755);
+  for (const std::string& path :
+       {std::string("/bin/true"), std::string("/bin/false"), mount.tree() / std::string("text")}) {
+    SCOPED_TRACE(path);
+    auto client = Client::connect(mount.mnt());
+    ASSERT_TRUE(client) << client.error().message;
+    const UniqueFd program(open(path.c_str(), O_RDONLY | O_CLOEXEC));
+    const auto refused = client->upgrade(program.get(), layout);
+    ASSERT_FALSE(refused);
+    EXPECT_EQ(errno_name(refused.error().code), "ENOEXEC") << refused.error().message;
+    EXPECT_EQ(mount.server_pid(), server);
+    EXPECT_EQ(stats(mount).value("server_starts", 0), 1);
+  }
+  upgrade(mount, copy_of_program(mount, "other"));  // and that is no obstacle for another one
+}
+
+TEST_F(UpgradeTest, ANewProgramThatCannotServeGivesWayToTheOneBefore) {
+  Mount mount({.options = {"recover=on", "journal=off"},
+               .environment = {"PFS_FAULT=upgrade:1*"},
+               .server_dies = true});
+  ASSERT_TRUE(mount.ok());
+  const UniqueFd file(open(mount.mnt("f").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644));
+  const std::string before = running(mount);
+  const ProgramResult result =
+      mount.command({"upgrade", mount.mnt()}, copy_of_program(mount, "other"));
+  EXPECT_EQ(result.exit_code, 1) << result.out;
+  EXPECT_NE(result.err.find("dies before it serves"), std::string::npos) << result.err;
+  EXPECT_EQ(running(mount), before);
+  EXPECT_EQ(ftruncate(file.get(), 7), 0);
+  EXPECT_EQ(std::filesystem::file_size(mount.source("f")), 7U);
+  const Json now = stats(mount);
+  EXPECT_EQ(now.value("upgrades", 1), 0);
+  EXPECT_NE(now.value("upgrade_failure", "").find("dies before"), std::string::npos);
+}
+
+TEST_F(UpgradeTest, WithoutRecoveryItSaysThatItCannot) {
+  Mount mount({.options = {"recover=off"}});
+  ASSERT_TRUE(mount.ok());
+  const ProgramResult result = mount.command({"upgrade", mount.mnt()});
+  EXPECT_EQ(result.exit_code, 1);
+  EXPECT_NE(result.err.find("recover=on"), std::string::npos) << result.err;
+}
+
+// ---- the guardian dies --------------------------------------------------------------------------
+
+class DeputyTest : public UpgradeTest {
+ protected:
+  // Kills who is named so in `stats`, and waits until another has taken its place.
+  static void kill_and_wait(const Mount& mount, const char* who) {
+    const auto before = stats(mount).value(who, 0);
+    ASSERT_GT(before, 0) << who;
+    ASSERT_EQ(kill(before, SIGKILL), 0);
+    ASSERT_TRUE(wait_until([&] {
+      const auto now = stats(mount).value(who, 0);
+      return now > 0 && now != before;
+    })) << who
+        << mount.log();
+  }
+};
+
+TEST_F(DeputyTest, TakesTheGuardiansPlaceAgainAndAgain) {
+  Mount mount(
+      {.options = {"recover=on", "journal=off"}, .server_dies = true, .broken_on_purpose = true});
+  ASSERT_TRUE(mount.ok());
+  ASSERT_TRUE(wait_until([&] { return stats(mount).value("deputy_pid", 0) > 0; }));
+  UniqueFd file(open(mount.mnt("f").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644));
+  for (int i = 1; i <= 3; ++i) {
+    kill_and_wait(mount, "guardian_pid");
+    EXPECT_EQ(stats(mount).value("notes", Json::array()).dump().find("guardian"),
+              std::string::npos);
+    kill_and_wait(mount, "server_pid");
+    kill_and_wait(mount, "deputy_pid");
+    ASSERT_EQ(ftruncate(file.get(), i), 0) << errno_name(errno);
+    EXPECT_EQ(std::filesystem::file_size(mount.source("f")), static_cast<std::uintmax_t>(i));
+  }
+  // All of them end with the mount.
+  const Json last = stats(mount);
+  file.reset();
+  EXPECT_EQ(mount.command({"umount", mount.mnt()}).exit_code, 0);
+  for (const char* who : {"guardian_pid", "deputy_pid", "server_pid"}) {
+    const auto pid = last.value(who, 0);
+    EXPECT_TRUE(wait_until([&] { return kill(pid, 0) != 0; })) << who;
+  }
+}
+
+TEST_F(DeputyTest, LetsAnotherProgramTakeOver) {
+  Mount mount(
+      {.options = {"recover=on", "journal=off"}, .server_dies = true, .broken_on_purpose = true});
+  ASSERT_TRUE(mount.ok());
+  ASSERT_TRUE(wait_until([&] { return stats(mount).value("deputy_pid", 0) > 0; }));
+  write_file(mount.mnt("f"), "1");
+  kill_and_wait(mount, "guardian_pid");
+  const std::string copy = copy_of_program(mount, "other");
+  const ProgramResult result = mount.command({"upgrade", mount.mnt()}, copy);
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  const auto guardian = stats(mount).value("guardian_pid", 0);
+  EXPECT_EQ(std::filesystem::read_symlink("/proc/" + std::to_string(guardian) + "/exe"), copy);
+  EXPECT_EQ(read_file(mount.mnt("f")), "1");
+  EXPECT_EQ(mount.command({"umount", mount.mnt()}).exit_code, 0);
+}
+
+}  // namespace
+}  // namespace passthroughfs::test
