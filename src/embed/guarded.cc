@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A mount in two processes: the guardian, and the server, which is its child.
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <cerrno>
+
+#include "base/fault.h"
+#include "base/log.h"
+#include "base/signals.h"
+#include "embed/filesystem_impl.h"
+
+namespace passthroughfs {
+
+Outcome<void> Filesystem::Impl::create_guardian(const Handover* from) {
+  Guardian::Calls calls{.serve = [this](bool again) { return serve_guarded(again); },
+                        .prepare = prepare_process,
+                        .try_program = {}};
+  if (!arguments_.empty()) {
+    calls.try_program = [this](int program) {
+      return passthroughfs::try_program(program, arguments_, hand_over());
+    };
+  }
+  auto guardian = Guardian::create(std::move(calls), from);
+  if (!guardian) return Error{guardian.error().value(), "no memory for the guardian"};
+  guardian_ = std::move(*guardian);
+  return {};
+}
+
+Outcome<void> Filesystem::Impl::start_guarded() {
+  if (auto created = create_guardian(nullptr); !created) return created;
+  if (auto started = guardian_->start(); !started) return started;
+  MutexLock lock(mutex_);
+  phase_ = Phase::serving;
+  return {};
+}
+
+// The server's life, on a thread of its process.
+int Filesystem::Impl::serve_guarded(bool again) {
+  is_server_ = true;
+  if (is_new_program_) {
+    renew_faults();
+    fault_point(Fault::upgrade);
+  }
+  (void)!::chdir("/");  // it may be asked to unmount where it was started
+  if (auto begun = begin_serving({again, guardian_->died(), guardian_->descriptors()}); !begun) {
+    guardian_->failed(begun.error());
+  }
+  guardian_->ready();
+  int code = 0;
+  {
+    SignalThread signals(
+        [this] {
+          auto stopped = stop();
+          if (stopped) return;
+          log_error("{}", stopped.error().message);
+          // Detached and in use, and only the end of both processes will cut the connection.
+          if (stopped.error().code == EBUSY) guardian_->ended(0);
+        },
+        log_can_reopen() ? std::function<void()>(log_reopen) : std::function<void()>());
+    if (auto served = run(); !served) {
+      log_error("{}", served.error().message);
+      code = 1;
+    }
+  }
+  return code;
+}
+
+// The guardian's.
+Outcome<void> Filesystem::Impl::watch() {
+  Outcome<Guardian::Ended> ended = guardian_->watch();
+  while (ended && ended->replace) {
+    log_info("{}: another program takes over", config_.mountpoint);
+    const std::string why =
+        fmt::format("it cannot be executed: {}", become(guardian_->program()).to_string());
+    log_error("{}: the new program does not take over: {}", config_.mountpoint, why);
+    guardian_->note_upgrade(why);
+    ended = guardian_->watch();
+  }
+  end();
+  // Reachable until the process ends.
+  [[maybe_unused]] static Session* left_behind = nullptr;
+  session_->leave();
+  left_behind = session_.release();
+  if (is_mounted()) {
+    if (auto gone = detach(true); !gone) {
+      log_warning("cannot unmount {}: {}", config_.mountpoint, gone.error().to_string());
+    }
+  }
+  helper_.reset();
+  if (!ended) {
+    return Error{ended.error().code,
+                 fmt::format("{}: {}", config_.mountpoint, ended.error().message)};
+  }
+  if (ended->code != 0)
+    return Error{EIO, fmt::format("{}: the server has failed", config_.mountpoint)};
+  return {};
+}
+
+}  // namespace passthroughfs
