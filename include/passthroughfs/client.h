@@ -81,6 +81,7 @@ struct Statistics {
   std::uint32_t server_pid = 0;     // who serves
   std::uint64_t server_starts = 1;  // how many servers there were, this one included
   std::uint64_t last_pause_ns = 0;  // from the last one's death until this one served
+  std::uint64_t hung_requests = 0;  // without an answer for longer than hung_after
   std::string locks;                // who keeps locks on files: "source", "mount"
   std::vector<std::string> notes;   // degraded modes, one line each
 };

@@ -50,6 +50,15 @@ Outcome<void> set_threads(MountConfig& config, std::string_view value) {
   return {};
 }
 
+Outcome<void> set_seconds(unsigned& field, std::string_view option, std::string_view value) {
+  std::uint64_t number = 0;
+  if (!parse_number(value, number) || number > 86400) {
+    return bad_value(option, value, "0 (never) to 86400 (seconds)");
+  }
+  field = static_cast<unsigned>(number);
+  return {};
+}
+
 Outcome<void> set_text(std::string& field, std::string_view option, std::string_view value) {
   if (value.empty()) return bad_value(option, value, "a name that is not empty");
   field = value;
@@ -117,6 +126,9 @@ constexpr auto kOptions = std::to_array<MountOption>({
        c.recover = v == "on";
        return {};
      }},
+    {"hung_after", ValueKind::value, "SECONDS",
+     "log requests that get no answer for so long (default: 10; 0: never)",
+     [](Config& c, Value v) { return set_seconds(c.hung_after, "hung_after", v); }},
     {"ro", ValueKind::flag, "", "read-only",
      [](Config& c, Value) -> Outcome<void> { return c.read_only = true, Outcome<void>(); }},
     {"allow_other", ValueKind::flag, "", "other users may use the mount",

@@ -57,7 +57,8 @@ struct StatsView {
   std::uint64_t restores = 0;             // and opened again
   std::uint64_t handles = 0;              // open files and directories
   std::uint64_t lock_waiters = 0;
-  std::uint64_t table_bytes = 0;  // memory of the inode and handle tables
+  std::uint64_t hung_requests = 0;  // without an answer for longer than hung_after
+  std::uint64_t table_bytes = 0;    // memory of the inode and handle tables
   unsigned workers = 0;
   unsigned overflow_threads = 0;
   std::string transport;     // "uring", "dev"

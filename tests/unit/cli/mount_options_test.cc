@@ -92,6 +92,18 @@ TEST(MountOptions, AJournalIsAFileOrOneOfTwoWords) {
   EXPECT_NE(error_of("journal", ""), "no error");
 }
 
+TEST(MountOptions, HungAfterIsANumberOfSeconds) {
+  MountConfig config;
+  EXPECT_EQ(config.hung_after, 10U);
+  ASSERT_TRUE(set(config, "hung_after", "0"));
+  EXPECT_EQ(config.hung_after, 0U);
+  ASSERT_TRUE(set(config, "hung_after", "86400"));
+  EXPECT_EQ(config.hung_after, 86400U);
+  for (const std::string_view value : {"-1", "1.5", "1s", "86401", ""}) {
+    EXPECT_NE(error_of("hung_after", value), "no error") << value;
+  }
+}
+
 TEST(MountOptions, RefuseBadNumbers) {
   for (const std::string_view value :
        {"0", "-1", "x", "1x", "1025", "99999999999999999999", "1 "}) {
