@@ -87,6 +87,8 @@ int run_mount(Arguments arguments) {
   if (recovers_by_default(*parsed)) (void)filesystem.configure("recover", "on");  // is an option
   if (parsed->debug) filesystem.trace_requests(true);
   filesystem.dedicate_process(true);
+  // Only the process that was started may speak.
+  filesystem.notify_service_manager(parsed->foreground);
   if (auto mounted = filesystem.mount(); !mounted) {
     daemonizer.failed(mounted.error().message + command_hint(*parsed), kExitFailure);
     return kExitFailure;

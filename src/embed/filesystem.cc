@@ -23,6 +23,7 @@
 #include "embed/preflight.h"
 #include "embed/unmount_helper.h"
 #include "guard/guardian.h"
+#include "guard/service_manager.h"
 #include "proto/mount_point.h"
 #include "session/session.h"
 #include "source/credentials.h"
@@ -95,6 +96,7 @@ class Filesystem::Impl {
   void trace_requests(bool traced) noexcept { config_.trace = traced; }
   void dedicate_process(bool dedicated) noexcept { dedicated_ = dedicated; }
   void offer_control(bool offered) noexcept { control_ = offered; }
+  void notify_service_manager(bool told) noexcept { notify_ = told; }
   void observe(std::function<void(const Change&)> observer) { observer_ = std::move(observer); }
 
  private:
@@ -120,6 +122,10 @@ class Filesystem::Impl {
   }
   // The mount point may carry another mount by now, which is none of our business.
   bool is_mounted() const { return device_at(config_.mountpoint.c_str()) == device_; }
+  Outcome<void> mount_now();
+  void tell_manager(std::string_view lines) {
+    if (manager_ && !is_server_) manager_->tell(lines);
+  }
   Outcome<void> start_here();
   Outcome<void> start_guarded();
   int serve_guarded(bool again);
@@ -138,6 +144,7 @@ class Filesystem::Impl {
   MountConfig config_;
   bool dedicated_ = false;
   bool control_ = true;
+  bool notify_ = false;
   std::function<void(const Change&)> observer_;
 
   Mutex mutex_;
@@ -152,13 +159,27 @@ class Filesystem::Impl {
   std::unique_ptr<ControlServer> server_;
   std::unique_ptr<Observation> observation_;
   dev_t device_ = 0;
-  std::unique_ptr<Guardian> guardian_;  // with recover=on
-  std::string unrecoverable_;           // why there is none though it was wanted
-  bool is_server_ = false;              // of the guardian's; constant once there are threads
+  std::unique_ptr<ServiceManager> manager_;  // that wants to be told
+  std::unique_ptr<Guardian> guardian_;       // with recover=on
+  std::string unrecoverable_;                // why there is none though it was wanted
+  bool is_server_ = false;                   // of the guardian's; constant once there are threads
 };
 
 Outcome<void> Filesystem::Impl::mount() {
   if (phase() != Phase::configuring) return Error{EBUSY, "mounted before"};
+  if (notify_) manager_ = ServiceManager::from_environment();
+  auto mounted = mount_now();
+  if (!mounted) {
+    tell_manager(fmt::format("STATUS={}\nERRNO={}", one_line(mounted.error().message),
+                             mounted.error().code));
+  } else {
+    tell_manager(fmt::format("READY=1\nSTATUS=serving {} at {}", one_line(config_.source),
+                             one_line(config_.mountpoint)));
+  }
+  return mounted;
+}
+
+Outcome<void> Filesystem::Impl::mount_now() {
   if (auto checked = preflight(config_); !checked) return checked;
   if (auto checked = check_rights(config_); !checked) return checked;
   if (config_.recover && !dedicated_) {
@@ -204,7 +225,16 @@ Outcome<void> Filesystem::Impl::mount() {
 
 Outcome<void> Filesystem::Impl::start_here() {
   if (dedicated_) prepare_process();
-  return begin_serving({});
+  Session::Takeover takeover;
+  if (manager_ && manager_->watchdog_ns() != 0) {
+    // The clock of steady_clock and of every sign.
+    takeover.beat = [this] {
+      manager_->ping(static_cast<std::uint64_t>(
+          std::chrono::nanoseconds(std::chrono::steady_clock::now().time_since_epoch()).count()));
+    };
+    takeover.beat_every = std::chrono::nanoseconds(manager_->watchdog_ns() / 8);
+  }
+  return begin_serving(takeover);
 }
 
 Outcome<void> Filesystem::Impl::begin_serving(const Session::Takeover& takeover) {
@@ -231,6 +261,7 @@ Outcome<void> Filesystem::Impl::start_guarded() {
       Guardian::create([this](bool again) { return serve_guarded(again); }, prepare_process);
   if (!guardian) return Error{guardian.error().value(), "no memory for the guardian"};
   guardian_ = std::move(*guardian);
+  guardian_->look_after(std::uint64_t{config_.replace_after} * 1'000'000'000, manager_.get());
   if (auto started = guardian_->start(); !started) return started;
   MutexLock lock(mutex_);
   phase_ = Phase::serving;
@@ -241,7 +272,13 @@ Outcome<void> Filesystem::Impl::start_guarded() {
 int Filesystem::Impl::serve_guarded(bool again) {
   is_server_ = true;
   (void)!::chdir("/");  // it may be asked to unmount where it was started
-  if (auto begun = begin_serving({again, guardian_->died(), guardian_->descriptors()}); !begun) {
+  const Session::Takeover takeover{
+      .again = again,
+      .died = guardian_->died(),
+      .descriptors = guardian_->descriptors(),
+      .beat = [this] { guardian_->beat(); },
+      .beat_every = std::chrono::nanoseconds(guardian_->beat_every_ns())};
+  if (auto begun = begin_serving(takeover); !begun) {
     guardian_->failed(begun.error());
   }
   guardian_->ready();
@@ -267,6 +304,7 @@ int Filesystem::Impl::serve_guarded(bool again) {
 // The guardian's.
 Outcome<void> Filesystem::Impl::watch() {
   const Outcome<int> ended = guardian_->watch();
+  tell_manager("STOPPING=1");
   end();
   // Reachable until the process ends.
   [[maybe_unused]] static Session* left_behind = nullptr;
@@ -324,6 +362,8 @@ Outcome<void> Filesystem::Impl::run() {
   }
   if (guardian_ && !is_server_) return watch();
   const Result<void> served = session_->wait();
+  if (is_server_) guardian_->ending();
+  tell_manager("STOPPING=1");
   bool stopped = false;
   {
     MutexLock lock(mutex_);
@@ -358,6 +398,7 @@ Outcome<void> Filesystem::Impl::stop() {
     if (phase_ != Phase::serving && phase_ != Phase::stopping) return {};
     phase_ = Phase::stopping;
   }
+  tell_manager("STOPPING=1\nSTATUS=unmounting");
   if (is_mounted()) {
     Result<void> gone = detach(false);
     if (gone) return {};
@@ -394,6 +435,7 @@ Outcome<void> Filesystem::configure(std::string_view option, std::string_view va
 }
 void Filesystem::dedicate_process(bool dedicated) noexcept { impl_->dedicate_process(dedicated); }
 void Filesystem::offer_control(bool offered) noexcept { impl_->offer_control(offered); }
+void Filesystem::notify_service_manager(bool told) noexcept { impl_->notify_service_manager(told); }
 void Filesystem::observe(std::function<void(const Change&)> observer) {
   impl_->observe(std::move(observer));
 }

@@ -14,6 +14,7 @@
 #include <array>
 #include <cerrno>
 #include <csignal>
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <ctime>
@@ -115,6 +116,9 @@ struct Guardian::Page {
   std::atomic<std::uint64_t> ready;       // CLOCK_MONOTONIC, nanoseconds
   std::atomic<std::uint64_t> died;        // CLOCK_MONOTONIC, nanoseconds
   std::atomic<std::uint64_t> last_pause;  // nanoseconds
+  std::atomic<std::uint64_t> beats;       // signs of life, of all servers
+  std::atomic<pid_t> beater;              // the thread that gave the last one
+  std::atomic<bool> ending;               // this server gives no more
 };
 
 Result<std::unique_ptr<Guardian>> Guardian::create(Serve serve, std::function<void()> prepare) {
@@ -177,6 +181,7 @@ Outcome<int> Guardian::watch() {
       young = !has_served || now_ns() - ready < kYoung ? young + 1 : 0;
       stillborn = has_served ? 0 : stillborn + 1;
       log_error("the server (pid {}) {}; starting another", server_, end_of(status_));
+      if (manager_ != nullptr) manager_->tell("STATUS=the server has died, starting another");
       server_ = 0;
       if (stillborn >= kMostStillborn) {
         return Error{EIO, "no server can live any more: each died before it served"};
@@ -193,6 +198,8 @@ Outcome<int> Guardian::watch() {
         log_detach();
       }
       if (stop_wanted_) hand_on(SIGTERM);
+    } else {
+      announce();
     }
   }
 }
@@ -200,11 +207,15 @@ Outcome<int> Guardian::watch() {
 Result<void> Guardian::start_server() noexcept {
   const bool again = page().starts.fetch_add(1) != 0;
   page().has_served.store(false);
+  page().ending.store(false);
   page().state.store(State::starting);
   const pid_t child = clone_with_descriptors();
   if (child < 0) return Errno::last();
   if (child == 0) be_server(again);
   server_ = child;
+  pulse_.renew();
+  silence_told_ = false;
+  ended_at_ = 0;
   return ok();
 }
 
@@ -217,9 +228,14 @@ bool Guardian::wait_for_end(std::uint64_t most_ns) noexcept {
       const pid_t ended = ::waitpid(server_, &status_, WNOHANG);
       if (ended == server_ || (ended < 0 && errno == ECHILD)) return true;
     }
+    supervise();
     siginfo_t info{};
     int signal = -1;
-    if (most_ns == 0) {
+    if (most_ns == 0 && tick_ns_ != 0) {
+      const timespec tick{.tv_sec = static_cast<time_t>(tick_ns_ / kSecond),
+                          .tv_nsec = static_cast<long>(tick_ns_ % kSecond)};
+      signal = ::sigtimedwait(&signals, &info, &tick);
+    } else if (most_ns == 0) {
       signal = ::sigwaitinfo(&signals, &info);
     } else {
       const std::uint64_t now = now_ns();
@@ -228,7 +244,10 @@ bool Guardian::wait_for_end(std::uint64_t most_ns) noexcept {
                           .tv_nsec = static_cast<long>((until - now) % kSecond)};
       signal = ::sigtimedwait(&signals, &info, &left);
     }
-    if (signal == SIGTERM || signal == SIGINT) stop_wanted_ = true;
+    if (signal == SIGTERM || signal == SIGINT) {
+      if (!stop_wanted_ && manager_ != nullptr) manager_->tell("STOPPING=1\nSTATUS=unmounting");
+      stop_wanted_ = true;
+    }
     if (signal == SIGTERM || signal == SIGINT || signal == SIGHUP) hand_on(signal);
     // It says ready(), or failed(), and sends that signal itself.
     if (page().state.load() != before) return false;
@@ -237,6 +256,75 @@ bool Guardian::wait_for_end(std::uint64_t most_ns) noexcept {
 
 void Guardian::hand_on(int signal) noexcept {
   if (server_ > 0) (void)::kill(server_, signal);
+}
+
+// ---- signs of life ------------------------------------------------------------------------------
+
+void Guardian::look_after(std::uint64_t silent_ns, ServiceManager* manager) noexcept {
+  constexpr std::uint64_t kShortestTick = kSecond / 20, kLongestTick = 2 * kSecond;
+  manager_ = manager;
+  silent_ns_ = silent_ns;
+  const std::uint64_t period = manager != nullptr ? manager->watchdog_ns() : 0;
+  // Before the manager ends all of it.
+  if (silent_ns != 0 && period != 0) silent_ns_ = std::min(silent_ns, period / 2);
+  tick_ns_ = silent_ns_ / 4;
+  if (period != 0) tick_ns_ = tick_ns_ == 0 ? period / 8 : std::min(tick_ns_, period / 8);
+  if (tick_ns_ != 0) tick_ns_ = std::clamp(tick_ns_, kShortestTick, kLongestTick);
+  pulse_ = Pulse(2 * tick_ns_);
+}
+
+void Guardian::supervise() noexcept {
+  const State state = page().state.load();
+  // The first server is waited for by who starts it all.
+  if (tick_ns_ == 0 || (state == State::starting && page().starts.load() == 1)) return;
+  const std::uint64_t now = now_ns();
+  const std::uint64_t silence = pulse_.look(now, page().beats.load());
+  if (server_ > 0 && silent_ns_ != 0 && !page().ending.load() && state != State::failed) {
+    // Until it serves it gives none, and what it does then may take its time.
+    constexpr std::uint64_t kToStart = 10;
+    if (silence > silent_ns_ * (page().has_served.load() ? 1 : kToStart)) end_silent(silence);
+  }
+  // Where silence is dealt with here, the manager has nothing to do: to end everything would help
+  // neither a server that a debugger has nor one that waits for the disk.
+  if (manager_ == nullptr) return;
+  if (silent_ns_ != 0 || silence < manager_->watchdog_ns() / 2) manager_->ping(now);
+}
+
+// SIGKILL before the line: the log may be what it hangs in.
+void Guardian::end_silent(std::uint64_t silence) noexcept {
+  constexpr std::uint64_t kToDie = 5 * kSecond;
+  const pid_t server = server_;
+  const auto seconds = silence / kSecond;
+  if (ended_at_ != 0) {
+    if (silence_told_ || now_ns() - ended_at_ < kToDie) return;
+    silence_told_ = true;
+    log_error("the server (pid {}) does not end: a thread of it waits for the disk", server);
+    return;
+  }
+  // A descriptor may be opened for a moment: a server that has served closes none that is not its.
+  const Condition condition =
+      page().has_served.load() ? condition_of(server, page().beater.load()) : Condition::ordinary;
+  if (condition == Condition::ordinary) {
+    ended_at_ = now_ns();
+    (void)::kill(server, SIGKILL);
+    log_error("the server (pid {}) has given no sign of life for {} s: ending it", server, seconds);
+  } else if (!silence_told_) {
+    silence_told_ = true;
+    log_warning("the server (pid {}) has given no sign of life for {} s: {}", server, seconds,
+                condition == Condition::traced ? "a debugger has it, so it is left alone"
+                                               : "it waits for the disk, so it cannot be ended");
+  }
+}
+
+// After a new server has come to serve.
+void Guardian::announce() noexcept {
+  const std::uint64_t starts = page().starts.load();
+  if (manager_ == nullptr || page().state.load() != State::serving || starts == 1) return;
+  std::array<char, 128> lines{};
+  (void)std::snprintf(
+      lines.data(), lines.size(), "READY=1\nSTATUS=served by process %d after %llu %s", server_,
+      static_cast<unsigned long long>(starts - 1), starts == 2 ? "death" : "deaths");
+  manager_->tell(lines.data());
 }
 
 // ---- in the server ------------------------------------------------------------------------------
@@ -255,6 +343,7 @@ void Guardian::be_server(bool again) noexcept {
 }
 
 void Guardian::ended(int code) noexcept {
+  ending();
   page().exit_code.store(code);
   page().state.store(State::ended);
   ::_exit(code);
@@ -267,6 +356,13 @@ void Guardian::serving() noexcept {
   page().ready.store(now_ns());
   page().has_served.store(true);
 }
+
+void Guardian::beat() noexcept {
+  page().beater.store(::gettid());
+  page().beats.fetch_add(1);
+}
+
+void Guardian::ending() noexcept { page().ending.store(true); }
 
 void Guardian::ready() noexcept {
   page().state.store(State::serving);

@@ -13,6 +13,8 @@
 
 #include "base/region.h"
 #include "base/result.h"
+#include "guard/pulse.h"
+#include "guard/service_manager.h"
 #include "passthroughfs/result.h"
 
 namespace passthroughfs {
@@ -36,6 +38,12 @@ class Guardian {
   // Region::create. Create it, start() and watch() by the process's only thread.
   static Result<std::unique_ptr<Guardian>> create(Serve serve, std::function<void()> prepare);
 
+  // What is done about a server that lives but gives no sign of life; call it before start().
+  // `silent_ns`: so long, and it is ended, and another one goes on (0: never). Not one that a
+  // debugger has; and one that waits for the disk ends when that answers.
+  // `manager`: is told how it is; nullptr: nobody. Must outlive this.
+  void look_after(std::uint64_t silent_ns, ServiceManager* manager) noexcept;
+
   // Every descriptor that is open now is the guardian's and stays what it is. Starts the first
   // server, and returns when that has called ready() or failed(); then the error is failed()'s.
   // EAGAIN, ENOMEM: no process. EIO: each server dies before it serves.
@@ -49,6 +57,11 @@ class Guardian {
   void serving() noexcept;
   // So is everything else.
   void ready() noexcept;
+  // A sign of life, by the thread that gives them. How often they are wanted, 0: not.
+  void beat() noexcept;
+  [[nodiscard]] std::uint64_t beat_every_ns() const noexcept { return tick_ns_ / 2; }
+  // The mount has ended, and there will be no more of them while the rest is put away.
+  void ending() noexcept;
   // There is no use in another try. Does not return.
   [[noreturn]] void failed(const Error& error) noexcept;
   // The mount has ended, as if Serve had returned the code. Does not return.
@@ -59,8 +72,8 @@ class Guardian {
   [[nodiscard]] std::uint64_t starts() const noexcept;
   // From the death of the server before this one until this one was ready(); nanoseconds, 0: none.
   [[nodiscard]] std::uint64_t last_pause() const noexcept;
-  // When the server before this one was found dead, nanoseconds of CLOCK_MONOTONIC; 0: never, or not
-  // known. Until serving().
+  // When the server before this one was found dead, nanoseconds of CLOCK_MONOTONIC; 0: never, or
+  // not known. Until serving().
   [[nodiscard]] std::int64_t died() const noexcept;
   // Whether the guardian is there still.
   [[nodiscard]] bool is_watched() const noexcept;
@@ -76,6 +89,9 @@ class Guardian {
   // Waits for the server's end, at most so long (0: for ever). True: it has ended.
   bool wait_for_end(std::uint64_t most_ns) noexcept;
   void hand_on(int signal) noexcept;
+  void supervise() noexcept;
+  void end_silent(std::uint64_t silence) noexcept;
+  void announce() noexcept;
   [[nodiscard]] Error failure() const;
 
   const Serve serve_;
@@ -87,6 +103,13 @@ class Guardian {
   pid_t server_ = 0;
   int status_ = 0;
   bool stop_wanted_ = false;
+
+  std::uint64_t silent_ns_ = 0;
+  std::uint64_t tick_ns_ = 0;  // how often to look; 0: never
+  ServiceManager* manager_ = nullptr;
+  Pulse pulse_{0};
+  bool silence_told_ = false;   // of this server
+  std::uint64_t ended_at_ = 0;  // when it was given SIGKILL for its silence; 0: it was not
 };
 
 }  // namespace passthroughfs

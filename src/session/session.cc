@@ -106,7 +106,7 @@ class SessionImpl final : public Session {
   Result<void> prepare_recovery();
   Result<void> open_journal(std::string& message);
   void tell_kernel_of_takeover();
-  void start_watchdog();
+  void start_watchdog(const Takeover& takeover);
   void no_rings(std::string why);
   void find_own_device();
   void choose_io(const Negotiated& settled);
@@ -371,15 +371,16 @@ Result<void> SessionImpl::serve(const Takeover& takeover, std::string& message) 
                                        state_.config.threads);
   if (takeover.again) tell_kernel_of_takeover();
   auto started = pool_->start(message);
-  if (started) start_watchdog();
+  if (started) start_watchdog(takeover);
   if (pool_->unbound_for()) {
     no_rings("the kernel refused a ring: " + pool_->unbound_for()->to_string());
   }
   return started;
 }
 
-void SessionImpl::start_watchdog() {
+void SessionImpl::start_watchdog(const Takeover& takeover) {
   watchdog_ = std::make_unique<Watchdog>(*pool_, state_, settled_.decode);
+  if (takeover.beat) watchdog_->give_signs(takeover.beat, takeover.beat_every);
   if (auto watching = watchdog_->start(); !watching) {
     log_warning("no thread to look for hung requests: {}", watching.error().to_string());
   }
@@ -401,9 +402,9 @@ void SessionImpl::tell_kernel_of_takeover() {
 
 Result<void> SessionImpl::wait() {
   auto how = pool_->wait();
-  if (watchdog_) watchdog_->stop();
   state_.locks.abandon();
   if (state_.journal) state_.journal->stop();
+  if (watchdog_) watchdog_->stop();
   return how;
 }
 

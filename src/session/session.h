@@ -2,7 +2,9 @@
 #pragma once
 
 #include <array>
+#include <chrono>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -98,6 +100,10 @@ class Session {
     bool again = false;                // another process has served before, and has died
     std::int64_t died = 0;             // when, nanoseconds of CLOCK_MONOTONIC; 0: not known
     std::span<const int> descriptors;  // that are to stay open whatever the tables say, sorted
+    // Called so often by one thread, as long as the others get somewhere or wait for the source:
+    // not if they wait for each other only. Empty: never.
+    std::function<void()> beat;
+    std::chrono::nanoseconds beat_every{0};
   };
   // Starts the workers and returns when the mount serves requests. EUCLEAN: what the other process
   // has left is damaged.

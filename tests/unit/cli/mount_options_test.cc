@@ -92,15 +92,36 @@ TEST(MountOptions, AJournalIsAFileOrOneOfTwoWords) {
   EXPECT_NE(error_of("journal", ""), "no error");
 }
 
-TEST(MountOptions, HungAfterIsANumberOfSeconds) {
+TEST(MountOptions, LimitsOfPatienceAreNumbersOfSeconds) {
   MountConfig config;
   EXPECT_EQ(config.hung_after, 10U);
-  ASSERT_TRUE(set(config, "hung_after", "0"));
-  EXPECT_EQ(config.hung_after, 0U);
-  ASSERT_TRUE(set(config, "hung_after", "86400"));
-  EXPECT_EQ(config.hung_after, 86400U);
-  for (const std::string_view value : {"-1", "1.5", "1s", "86401", ""}) {
-    EXPECT_NE(error_of("hung_after", value), "no error") << value;
+  EXPECT_EQ(config.replace_after, 30U);
+  for (const auto& [name, field] : std::to_array<std::pair<const char*, unsigned MountConfig::*>>(
+           {{"hung_after", &MountConfig::hung_after},
+            {"replace_after", &MountConfig::replace_after}})) {
+    ASSERT_TRUE(set(config, name, "0"));
+    EXPECT_EQ(config.*field, 0U);
+    ASSERT_TRUE(set(config, name, "86400"));
+    EXPECT_EQ(config.*field, 86400U);
+    for (const std::string_view value : {"-1", "1.5", "1s", "86401", ""}) {
+      EXPECT_NE(error_of(name, value), "no error") << value;
+    }
+  }
+}
+
+TEST(MountOptions, WordsOfFstabThatAreForOthersAreIgnored) {
+  MountConfig config;
+  for (const char* name : {"defaults", "noauto", "user", "owner", "group", "nofail", "_netdev",
+                           "comment", "x-systemd.automount", "X-mount.mkdir", "nodiratime"}) {
+    EXPECT_TRUE(set(config, name)) << name;
+  }
+  EXPECT_TRUE(set(config, "comment", "a text"));
+  ASSERT_TRUE(set(config, "noatime"));
+  EXPECT_TRUE(set(config, "strictatime"));
+  EXPECT_FALSE(config.noatime);
+  // These would promise something.
+  for (const char* name : {"sync", "dirsync", "mand", "nosymfollow"}) {
+    EXPECT_NE(error_of(name), "no error") << name;
   }
 }
 
