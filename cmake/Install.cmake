@@ -17,7 +17,10 @@ endfunction()
 
 pfs_install_if_present(${CMAKE_INSTALL_MANDIR}/man1 man/*.1)
 pfs_install_if_present(${CMAKE_INSTALL_MANDIR}/man8 man/*.8)
-pfs_install_if_present(lib/systemd/system systemd/*.service systemd/*.mount)
+# The unit names the program by its full path.
+configure_file(${PROJECT_SOURCE_DIR}/systemd/passthroughfs@.service
+               ${PROJECT_BINARY_DIR}/systemd/passthroughfs@.service @ONLY)
+install(FILES ${PROJECT_BINARY_DIR}/systemd/passthroughfs@.service DESTINATION lib/systemd/system)
 pfs_install_if_present(${CMAKE_INSTALL_DATADIR}/bash-completion/completions completions/passthroughfs)
 pfs_install_if_present(${CMAKE_INSTALL_DATADIR}/zsh/site-functions completions/_passthroughfs)
 pfs_install_if_present(${CMAKE_INSTALL_DATADIR}/fish/vendor_completions.d completions/passthroughfs.fish)

@@ -84,6 +84,7 @@ struct Statistics {
   std::uint32_t deputy_pid = 0;     // with recover: who takes the guardian's place if it is killed
   std::uint64_t upgrades = 0;       // how often another program took over (Client::upgrade)
   std::string upgrade_failure;      // why the last one that tried did not; empty: it did
+  std::uint64_t hung_requests = 0;  // without an answer for longer than hung_after
   std::string locks;                // who keeps locks on files: "source", "mount"
   std::vector<std::string> notes;   // degraded modes, one line each
 };

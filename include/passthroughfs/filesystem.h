@@ -64,6 +64,13 @@ class PASSTHROUGHFS_EXPORT Filesystem {
   // then it is as with recover=off. Valid after mount(); thread-safe.
   [[nodiscard]] bool is_guarded() const noexcept;
 
+  // The service manager that has started this process (NOTIFY_SOCKET in its environment, as
+  // systemd's Type=notify has it; else this does nothing) is told by the protocol of sd_notify(3):
+  // READY=1 when mount() has succeeded and again when another server has taken over, STATUS=,
+  // STOPPING=1, and WATCHDOG=1 as long as the mount is served, if it wants that. mount() takes the
+  // variables out of the environment, so call it before threads exist. Default: false.
+  void notify_service_manager(bool told) noexcept;
+
   // A debug line per request, to the log sink of the program. Default: false.
   void trace_requests(bool traced) noexcept;
 

@@ -16,6 +16,7 @@
 #include "cli/logging.h"
 #include "cli/mount_arguments.h"
 #include "cli/report.h"
+#include "cli/service.h"
 #include "embed/mount_options.h"
 #include "embed/upgrade.h"
 #include "passthroughfs/filesystem.h"
@@ -65,6 +66,8 @@ Outcome<void> configure(Filesystem& filesystem, const MountArguments& parsed, Ar
   if (recovers_by_default(parsed)) (void)filesystem.configure("recover", "on");  // is an option
   if (parsed.debug) filesystem.trace_requests(true);
   filesystem.dedicate_process(true);
+  // Only the process that was started may speak.
+  filesystem.notify_service_manager(parsed.foreground);
   std::vector<std::string> words{"passthroughfs", "mount"};
   words.insert(words.end(), arguments.begin(), arguments.end());
   std::map<std::string, int> descriptors;
@@ -143,6 +146,7 @@ int run_mount(Arguments arguments) {
     return kExitFailure;
   }
 
+  if (rejoin_service(*parsed)) return kExitOk;
   block_signals();
   Daemonizer daemonizer;
   if (!parsed->foreground && !daemonizer.fork_away()) {

@@ -151,6 +151,8 @@ std::string stats_prometheus(const MountInfo& info, const Statistics& stats) {
          stats.restores);
   metric("handles", "gauge", "Open files and directories.", stats.handles);
   metric("lock_waiters", "gauge", "Lock requests that wait.", stats.lock_waiters);
+  metric("hung_requests", "gauge", "Requests without an answer for longer than hung_after.",
+         stats.hung_requests);
   metric("table_bytes", "gauge", "Memory of the inode and handle tables.", stats.table_bytes);
   metric("workers", "gauge", "Worker threads.", stats.workers);
   metric("overflow_threads", "gauge", "Threads for calls that may block.", stats.overflow_threads);

@@ -114,6 +114,7 @@ Statistics SessionTarget::stats() const {
   stats.restores = view.restores;
   stats.handles = view.handles;
   stats.lock_waiters = view.lock_waiters;
+  stats.hung_requests = view.hung_requests;
   stats.table_bytes = view.table_bytes;
   stats.workers = view.workers;
   stats.overflow_threads = view.overflow_threads;

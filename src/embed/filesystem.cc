@@ -9,6 +9,7 @@
 
 #include <cerrno>
 #include <chrono>
+#include <cstdlib>
 #include <utility>
 
 #include "base/log.h"
@@ -64,6 +65,26 @@ Result<void> abort_connection(dev_t device) {
 
 Outcome<void> Filesystem::Impl::mount() {
   if (phase() != Phase::configuring) return Error{EBUSY, "mounted before"};
+  if (notify_) find_manager();
+  auto mounted = mount_now();
+  if (!mounted) {
+    tell_manager(fmt::format("STATUS={}\nERRNO={}", one_line(mounted.error().message),
+                             mounted.error().code));
+  } else {
+    tell_manager(fmt::format("READY=1\nSTATUS=serving {} at {}", one_line(config_.source),
+                             one_line(config_.mountpoint)));
+  }
+  return mounted;
+}
+
+void Filesystem::Impl::find_manager() {
+  for (const char* name : ServiceManager::kVariables) {
+    if (const char* const value = std::getenv(name)) manager_variables_.emplace(name, value);
+  }
+  manager_ = ServiceManager::from_environment();
+}
+
+Outcome<void> Filesystem::Impl::mount_now() {
   if (auto checked = preflight(config_); !checked) return checked;
   if (auto checked = check_rights(config_); !checked) return checked;
   if (config_.recover && !dedicated_) {
@@ -109,7 +130,16 @@ Outcome<void> Filesystem::Impl::mount() {
 
 Outcome<void> Filesystem::Impl::start_here() {
   if (dedicated_) prepare_process();
-  return begin_serving({});
+  Session::Takeover takeover;
+  if (manager_ && manager_->watchdog_ns() != 0) {
+    // The clock of steady_clock and of every sign.
+    takeover.beat = [this] {
+      manager_->ping(static_cast<std::uint64_t>(
+          std::chrono::nanoseconds(std::chrono::steady_clock::now().time_since_epoch()).count()));
+    };
+    takeover.beat_every = std::chrono::nanoseconds(manager_->watchdog_ns() / 8);
+  }
+  return begin_serving(takeover);
 }
 
 Outcome<void> Filesystem::Impl::begin_serving(const Session::Takeover& takeover) {
@@ -179,6 +209,8 @@ Outcome<void> Filesystem::Impl::run() {
   }
   if (guardian_ && !is_server_) return watch();
   const Result<void> served = session_->wait();
+  if (is_server_) guardian_->ending();
+  tell_manager("STOPPING=1");
   bool stopped = false;
   {
     MutexLock lock(mutex_);
@@ -213,6 +245,7 @@ Outcome<void> Filesystem::Impl::stop() {
     if (phase_ != Phase::serving && phase_ != Phase::stopping) return {};
     phase_ = Phase::stopping;
   }
+  tell_manager("STOPPING=1\nSTATUS=unmounting");
   if (is_mounted()) {
     Result<void> gone = detach(false);
     if (gone) return {};
@@ -249,6 +282,7 @@ Outcome<void> Filesystem::configure(std::string_view option, std::string_view va
 }
 void Filesystem::dedicate_process(bool dedicated) noexcept { impl_->dedicate_process(dedicated); }
 void Filesystem::offer_control(bool offered) noexcept { impl_->offer_control(offered); }
+void Filesystem::notify_service_manager(bool told) noexcept { impl_->notify_service_manager(told); }
 void Filesystem::observe(std::function<void(const Change&)> observer) {
   impl_->observe(std::move(observer));
 }

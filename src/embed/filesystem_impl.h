@@ -24,6 +24,7 @@
 #include "embed/unmount_helper.h"
 #include "embed/upgrade.h"
 #include "guard/guardian.h"
+#include "guard/service_manager.h"
 #include "passthroughfs/filesystem.h"
 #include "proto/mount_point.h"
 #include "session/session.h"
@@ -55,6 +56,7 @@ class Filesystem::Impl {
   void trace_requests(bool traced) noexcept { config_.trace = traced; }
   void dedicate_process(bool dedicated) noexcept { dedicated_ = dedicated; }
   void offer_control(bool offered) noexcept { control_ = offered; }
+  void notify_service_manager(bool told) noexcept { notify_ = told; }
   void observe(std::function<void(const Change&)> observer) { observer_ = std::move(observer); }
   void offer_upgrade(std::vector<std::string> arguments, std::map<std::string, int> descriptors) {
     arguments_ = std::move(arguments);
@@ -84,6 +86,11 @@ class Filesystem::Impl {
   }
   // The mount point may carry another mount by now, which is none of our business.
   bool is_mounted() const { return device_at(config_.mountpoint.c_str()) == device_; }
+  Outcome<void> mount_now();
+  void find_manager();
+  void tell_manager(std::string_view lines) {
+    if (manager_ && !is_server_) manager_->tell(lines);
+  }
   Outcome<void> start_here();
   Outcome<void> start_guarded();
   Outcome<void> create_guardian(const Handover* from);
@@ -107,6 +114,7 @@ class Filesystem::Impl {
   MountConfig config_;
   bool dedicated_ = false;
   bool control_ = true;
+  bool notify_ = false;
   std::function<void(const Change&)> observer_;
   std::vector<std::string> arguments_;  // for another program; empty: none can take over
   std::map<std::string, int> left_descriptors_;
@@ -123,11 +131,13 @@ class Filesystem::Impl {
   std::unique_ptr<ControlServer> server_;
   std::unique_ptr<Observation> observation_;
   dev_t device_ = 0;
-  std::unique_ptr<Guardian> guardian_;  // with recover=on
-  std::string unrecoverable_;           // why there is none though it was wanted
-  std::atomic<bool> upgrading_{false};  // in the server
-  bool is_new_program_ = false;         // another one would go on if this one cannot serve
-  bool is_server_ = false;              // of the guardian's; constant once there are threads
+  std::unique_ptr<ServiceManager> manager_;               // that wants to be told
+  std::map<std::string, std::string> manager_variables_;  // by which it was found
+  std::unique_ptr<Guardian> guardian_;                    // with recover=on
+  std::string unrecoverable_;                             // why there is none though it was wanted
+  std::atomic<bool> upgrading_{false};                    // in the server
+  bool is_new_program_ = false;  // another one would go on if this one cannot serve
+  bool is_server_ = false;       // of the guardian's; constant once there are threads
 };
 
 }  // namespace passthroughfs

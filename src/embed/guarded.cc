@@ -25,6 +25,7 @@ Outcome<void> Filesystem::Impl::create_guardian(const Handover* from) {
   auto guardian = Guardian::create(std::move(calls), from);
   if (!guardian) return Error{guardian.error().value(), "no memory for the guardian"};
   guardian_ = std::move(*guardian);
+  guardian_->look_after(std::uint64_t{config_.replace_after} * 1'000'000'000, manager_.get());
   return {};
 }
 
@@ -44,7 +45,13 @@ int Filesystem::Impl::serve_guarded(bool again) {
     fault_point(Fault::upgrade);
   }
   (void)!::chdir("/");  // it may be asked to unmount where it was started
-  if (auto begun = begin_serving({again, guardian_->died(), guardian_->descriptors()}); !begun) {
+  const Session::Takeover takeover{
+      .again = again,
+      .died = guardian_->died(),
+      .descriptors = guardian_->descriptors(),
+      .beat = [this] { guardian_->beat(); },
+      .beat_every = std::chrono::nanoseconds(guardian_->beat_every_ns())};
+  if (auto begun = begin_serving(takeover); !begun) {
     guardian_->failed(begun.error());
   }
   guardian_->ready();
@@ -78,6 +85,7 @@ Outcome<void> Filesystem::Impl::watch() {
     guardian_->note_upgrade(why);
     ended = guardian_->watch();
   }
+  tell_manager("STOPPING=1");
   end();
   // Reachable until the process ends.
   [[maybe_unused]] static Session* left_behind = nullptr;

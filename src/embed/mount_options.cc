@@ -50,6 +50,15 @@ Outcome<void> set_threads(MountConfig& config, std::string_view value) {
   return {};
 }
 
+Outcome<void> set_seconds(unsigned& field, std::string_view option, std::string_view value) {
+  std::uint64_t number = 0;
+  if (!parse_number(value, number) || number > 86400) {
+    return bad_value(option, value, "0 (never) to 86400 (seconds)");
+  }
+  field = static_cast<unsigned>(number);
+  return {};
+}
+
 Outcome<void> set_text(std::string& field, std::string_view option, std::string_view value) {
   if (value.empty()) return bad_value(option, value, "a name that is not empty");
   field = value;
@@ -117,6 +126,12 @@ constexpr auto kOptions = std::to_array<MountOption>({
        c.recover = v == "on";
        return {};
      }},
+    {"hung_after", ValueKind::value, "SECONDS",
+     "log requests that get no answer for so long (default: 10; 0: never)",
+     [](Config& c, Value v) { return set_seconds(c.hung_after, "hung_after", v); }},
+    {"replace_after", ValueKind::value, "SECONDS",
+     "recover=on: replace a server that is silent for so long (default: 30; 0: never)",
+     [](Config& c, Value v) { return set_seconds(c.replace_after, "replace_after", v); }},
     {"ro", ValueKind::flag, "", "read-only",
      [](Config& c, Value) -> Outcome<void> { return c.read_only = true, Outcome<void>(); }},
     {"allow_other", ValueKind::flag, "", "other users may use the mount",
@@ -145,9 +160,11 @@ constexpr auto kOptions = std::to_array<MountOption>({
 });
 
 // What mount(8) and fstab(5) pass to every helper, without a meaning here.
-constexpr auto kIgnored =
-    std::to_array<std::string_view>({"defaults", "auto", "noauto", "user", "nouser", "users",
-                                     "_netdev", "async", "nofail", "diratime"});
+constexpr auto kIgnored = std::to_array<std::string_view>(
+    {"defaults", "auto",   "noauto",   "user",       "nouser",   "users",
+     "nousers",  "group",  "nogroup",  "owner",      "noowner",  "_netdev",
+     "async",    "nofail", "diratime", "nodiratime", "comment",  "loud",
+     "silent",   "nomand", "lazytime", "nolazytime", "iversion", "noiversion"});
 
 // Words that undo an option given earlier ("nodev,dev").
 bool apply_opposite(MountConfig& config, std::string_view name) {
@@ -155,12 +172,13 @@ bool apply_opposite(MountConfig& config, std::string_view name) {
     std::string_view name;
     bool MountConfig::*field;
   };
-  static constexpr std::array<Opposite, 6> kOpposites = {{{"rw", &MountConfig::read_only},
+  static constexpr std::array<Opposite, 7> kOpposites = {{{"rw", &MountConfig::read_only},
                                                           {"dev", &MountConfig::nodev},
                                                           {"suid", &MountConfig::nosuid},
                                                           {"exec", &MountConfig::noexec},
                                                           {"atime", &MountConfig::noatime},
-                                                          {"relatime", &MountConfig::noatime}}};
+                                                          {"relatime", &MountConfig::noatime},
+                                                          {"strictatime", &MountConfig::noatime}}};
   for (const Opposite& opposite : kOpposites) {
     if (opposite.name != name) continue;
     config.*opposite.field = false;

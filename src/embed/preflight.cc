@@ -102,6 +102,12 @@ Outcome<void> check_source(MountConfig& config, struct stat& root) {
 
 Outcome<void> check_mountpoint(MountConfig& config) {
   const std::string given = config.mountpoint;
+  // Not a directory but /dev/fuse, of a mount that is there already.
+  if (given.starts_with("/dev/fd/")) {
+    return Error{ENOTSUP,
+                 "mount.fuse has mounted by itself, as its option drop_privileges says: "
+                 "that is not supported, leave the option out"};
+  }
   auto found = find_mount_point(given);
   if (!found) return cannot_use("mount point", given, found.error().code);
   if (found->is_root && found->is_fuse()) {

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdlib>
 
 #include "base/log.h"
 #include "embed/filesystem_impl.h"
@@ -25,6 +26,7 @@ Handover Filesystem::Impl::hand_over() const {
     out.put_descriptor(handed::kUnmountSocket, helper_->socket());
     out.put_number(handed::kUnmountPid, static_cast<std::uint64_t>(helper_->child()));
   }
+  for (const auto& [name, value] : manager_variables_) out.put_text(name, value);
   for (const auto& [name, fd] : left_descriptors_) out.put_descriptor(name, fd);
   return out;
 }
@@ -72,6 +74,12 @@ Outcome<void> Filesystem::Impl::take_over(const Handover& from) {
 
 Outcome<void> Filesystem::Impl::go_on(const Inheritance& from) {
   const Handover& handover = from.handover;
+  if (notify_) {
+    for (const char* name : ServiceManager::kVariables) {
+      if (const auto value = handover.text(name)) (void)::setenv(name, value->c_str(), 1);
+    }
+    find_manager();
+  }
   Outcome<void> done = take_over(handover);
   if (handover.number(handed::kTrial).value_or(0) != 0) {
     const std::string said = done ? "can take over" : done.error().message;
@@ -98,6 +106,8 @@ Outcome<void> Filesystem::Impl::go_on(const Inheritance& from) {
   is_new_program_ = false;
   guardian_->note_upgrade(failure.value_or(""));
   if (old_program) guardian_->let_go_of(*old_program);
+  tell_manager(fmt::format("READY=1\nSTATUS=serving {} at {}", one_line(config_.source),
+                           one_line(config_.mountpoint)));
   MutexLock lock(mutex_);
   phase_ = Phase::serving;
   return {};

@@ -11,6 +11,7 @@
 #include <array>
 #include <cerrno>
 #include <csignal>
+#include <cstdio>
 #include <cstring>
 #include <ctime>
 #include <thread>
@@ -56,6 +57,9 @@ struct Guardian::Page {
   std::atomic<int> program;
   std::atomic<std::uint64_t> upgrades;
   std::array<char, 2000> upgrade_failure;
+  std::atomic<std::uint64_t> beats;  // signs of life, of all servers
+  std::atomic<pid_t> beater;         // the thread that gave the last one
+  std::atomic<bool> ending;          // this server gives no more
 
   template <std::size_t kRoom>
   static void set(std::array<char, kRoom>& to, std::string_view text) noexcept {
@@ -133,7 +137,10 @@ Outcome<Guardian::Ended> Guardian::watch() {
   for (;;) {
     look_after_deputy();
     answer_request();
-    if (!wait_for_end(0)) continue;
+    if (!wait_for_end(0)) {
+      announce();
+      continue;
+    }
     const State state = page().state.load();
     if (state == State::ended || state == State::failed) {
       end_deputy();
@@ -154,6 +161,7 @@ Outcome<Guardian::Ended> Guardian::watch() {
     stillborn = has_served ? 0 : stillborn + 1;
     log_error("the server (pid {}) {}; starting another", server_,
               server_end_.valid() ? "is gone" : end_of(status_));
+    if (manager_ != nullptr) manager_->tell("STATUS=the server has died, starting another");
     server_ = 0;
     server_end_.reset();
     if (stillborn >= kMostStillborn) {
@@ -182,12 +190,16 @@ void Guardian::start_next_server() noexcept {
 Result<void> Guardian::start_server() noexcept {
   const bool again = page().starts.fetch_add(1) != 0;
   page().has_served.store(false);
+  page().ending.store(false);
   page().state.store(State::starting);
   const pid_t child = clone_with_descriptors();
   if (child < 0) return Errno::last();
   if (child == 0) be_server(again);
   server_ = child;
   page().server.store(child);
+  pulse_.renew();
+  silence_told_ = false;
+  ended_at_ = 0;
   return ok();
 }
 
@@ -212,13 +224,17 @@ bool Guardian::wait_for_end(std::uint64_t most_ns) noexcept {
       deputy_ = 0;
       return false;
     }
-    std::uint64_t left = 0;
+    supervise();
+    std::uint64_t left = tick_ns_;
     if (most_ns != 0) {
       const std::uint64_t now = monotonic_ns();
       if (now >= until) return false;
       left = until - now;
     }
     const auto came = signals_.wait(server_end_.get(), left);
+    if (came.stop && !stop_wanted_ && manager_ != nullptr) {
+      manager_->tell("STOPPING=1\nSTATUS=unmounting");
+    }
     stop_wanted_ = stop_wanted_ || came.stop;
     if (server_ > 0 && came.stop) (void)::kill(server_, SIGTERM);
     if (server_ > 0 && came.reopen) (void)::kill(server_, SIGHUP);
@@ -264,6 +280,12 @@ void Guardian::be_deputy() noexcept {
   page().guardian.store(::getpid());
   page().deputy.store(0);
   server_ = page().server.load();
+  // One that starts closes whatever it does not know.
+  constexpr std::uint64_t kMoment = kSecond / 200, kToStart = 60 * kSecond;
+  const std::uint64_t until = monotonic_ns() + kToStart;
+  while (!page().has_served.load() && ::kill(server_, 0) == 0 && monotonic_ns() < until) {
+    stop_wanted_ = signals_.wait(-1, kMoment).stop || stop_wanted_;
+  }
   // Not a child of ours. One that has ended may be somebody else's number by now.
   server_end_ = UniqueFd(static_cast<int>(::syscall(SYS_pidfd_open, server_, 0)));
   if (!server_end_.valid()) server_ = 0;
@@ -312,6 +334,75 @@ void Guardian::let_go_of(int fd) noexcept {
   (void)::close(fd);
 }
 
+// ---- signs of life ------------------------------------------------------------------------------
+
+void Guardian::look_after(std::uint64_t silent_ns, ServiceManager* manager) noexcept {
+  constexpr std::uint64_t kShortestTick = kSecond / 20, kLongestTick = 2 * kSecond;
+  manager_ = manager;
+  silent_ns_ = silent_ns;
+  const std::uint64_t period = manager != nullptr ? manager->watchdog_ns() : 0;
+  // Before the manager ends all of it.
+  if (silent_ns != 0 && period != 0) silent_ns_ = std::min(silent_ns, period / 2);
+  tick_ns_ = silent_ns_ / 4;
+  if (period != 0) tick_ns_ = tick_ns_ == 0 ? period / 8 : std::min(tick_ns_, period / 8);
+  if (tick_ns_ != 0) tick_ns_ = std::clamp(tick_ns_, kShortestTick, kLongestTick);
+  pulse_ = Pulse(2 * tick_ns_);
+}
+
+void Guardian::supervise() noexcept {
+  const State state = page().state.load();
+  // The first server is waited for by who starts it all.
+  if (tick_ns_ == 0 || (state == State::starting && page().starts.load() == 1)) return;
+  const std::uint64_t now = monotonic_ns();
+  const std::uint64_t silence = pulse_.look(now, page().beats.load());
+  if (server_ > 0 && silent_ns_ != 0 && !page().ending.load() && state != State::failed) {
+    // Until it serves it gives none, and what it does then may take its time.
+    constexpr std::uint64_t kToStart = 10;
+    if (silence > silent_ns_ * (page().has_served.load() ? 1 : kToStart)) end_silent(silence);
+  }
+  // Where silence is dealt with here, the manager has nothing to do: to end everything would help
+  // neither a server that a debugger has nor one that waits for the disk.
+  if (manager_ == nullptr) return;
+  if (silent_ns_ != 0 || silence < manager_->watchdog_ns() / 2) manager_->ping(now);
+}
+
+// SIGKILL before the line: the log may be what it hangs in.
+void Guardian::end_silent(std::uint64_t silence) noexcept {
+  constexpr std::uint64_t kToDie = 5 * kSecond;
+  const pid_t server = server_;
+  const auto seconds = silence / kSecond;
+  if (ended_at_ != 0) {
+    if (silence_told_ || monotonic_ns() - ended_at_ < kToDie) return;
+    silence_told_ = true;
+    log_error("the server (pid {}) does not end: a thread of it waits for the disk", server);
+    return;
+  }
+  // A descriptor may be opened for a moment: a server that has served closes none that is not its.
+  const Condition condition =
+      page().has_served.load() ? condition_of(server, page().beater.load()) : Condition::ordinary;
+  if (condition == Condition::ordinary) {
+    ended_at_ = monotonic_ns();
+    (void)::kill(server, SIGKILL);
+    log_error("the server (pid {}) has given no sign of life for {} s: ending it", server, seconds);
+  } else if (!silence_told_) {
+    silence_told_ = true;
+    log_warning("the server (pid {}) has given no sign of life for {} s: {}", server, seconds,
+                condition == Condition::traced ? "a debugger has it, so it is left alone"
+                                               : "it waits for the disk, so it cannot be ended");
+  }
+}
+
+// After a new server has come to serve.
+void Guardian::announce() noexcept {
+  const std::uint64_t starts = page().starts.load();
+  if (manager_ == nullptr || page().state.load() != State::serving || starts == 1) return;
+  std::array<char, 128> lines{};
+  (void)std::snprintf(
+      lines.data(), lines.size(), "READY=1\nSTATUS=served by process %d after %llu %s", server_,
+      static_cast<unsigned long long>(starts - 1), starts == 2 ? "death" : "deaths");
+  manager_->tell(lines.data());
+}
+
 // ---- in the server ------------------------------------------------------------------------------
 
 void Guardian::be_server(bool again) noexcept {
@@ -328,6 +419,7 @@ void Guardian::be_server(bool again) noexcept {
 }
 
 void Guardian::ended(int code) noexcept {
+  ending();
   page().exit_code.store(code);
   page().state.store(State::ended);
   ::_exit(code);
@@ -340,6 +432,13 @@ void Guardian::serving() noexcept {
   page().ready.store(monotonic_ns());
   page().has_served.store(true);
 }
+
+void Guardian::beat() noexcept {
+  page().beater.store(::gettid());
+  page().beats.fetch_add(1);
+}
+
+void Guardian::ending() noexcept { page().ending.store(true); }
 
 void Guardian::ready() noexcept {
   page().state.store(State::serving);
@@ -372,6 +471,7 @@ Outcome<void> Guardian::ask_for_upgrade(int program) {
 }
 
 void Guardian::leave_to_program() noexcept {
+  ending();
   page().state.store(State::replaced);
   ::_exit(0);
 }

@@ -17,6 +17,8 @@
 #include "base/regions.h"
 #include "base/result.h"
 #include "guard/process.h"
+#include "guard/pulse.h"
+#include "guard/service_manager.h"
 #include "passthroughfs/result.h"
 
 namespace passthroughfs {
@@ -49,6 +51,12 @@ class Guardian {
   // Regions::make. Create it, start() and watch() by the process's only thread.
   static Result<std::unique_ptr<Guardian>> create(Calls calls, const Handover* from);
 
+  // What is done about a server that lives but gives no sign of life; call it before start().
+  // `silent_ns`: so long, and it is ended, and another one goes on (0: never). Not one that a
+  // debugger has; and one that waits for the disk ends when that answers.
+  // `manager`: is told how it is; nullptr: nobody. Must outlive this.
+  void look_after(std::uint64_t silent_ns, ServiceManager* manager) noexcept;
+
   // Every descriptor that is open now is the guardian's and stays what it is, but for `not_ours`
   // (sorted). Starts the first server, and returns when that has called ready() or failed(); then
   // the error is failed()'s. EAGAIN, ENOMEM: no process. EIO: each server dies before it serves.
@@ -77,6 +85,11 @@ class Guardian {
   void serving() noexcept;
   // So is everything else.
   void ready() noexcept;
+  // A sign of life, by the thread that gives them. How often they are wanted, 0: not.
+  void beat() noexcept;
+  [[nodiscard]] std::uint64_t beat_every_ns() const noexcept { return tick_ns_ / 2; }
+  // The mount has ended, and there will be no more of them while the rest is put away.
+  void ending() noexcept;
   // There is no use in another try. Does not return.
   [[noreturn]] void failed(const Error& error) noexcept;
   // The mount has ended, as if Calls::serve had returned the code. Does not return.
@@ -123,6 +136,9 @@ class Guardian {
   bool server_has_ended() noexcept;
   void kill_server() noexcept;
   void answer_request() noexcept;
+  void supervise() noexcept;
+  void end_silent(std::uint64_t silence) noexcept;
+  void announce() noexcept;
   [[nodiscard]] Error failure() const;
 
   const Calls calls_;
@@ -135,6 +151,13 @@ class Guardian {
   pid_t deputy_ = 0;
   int status_ = 0;
   bool stop_wanted_ = false;
+
+  std::uint64_t silent_ns_ = 0;
+  std::uint64_t tick_ns_ = 0;  // how often to look; 0: never
+  ServiceManager* manager_ = nullptr;
+  Pulse pulse_{0};
+  bool silence_told_ = false;   // of this server
+  std::uint64_t ended_at_ = 0;  // when it was given SIGKILL for its silence; 0: it was not
 };
 
 }  // namespace passthroughfs

@@ -38,6 +38,8 @@ struct MountConfig {
   std::uint32_t max_read = 0;          // bytes; 0: max_write
   std::uint32_t max_write = 1U << 20;  // bytes
   bool recover = false;                // survive a crash of the serving process
+  unsigned hung_after = 10;            // seconds without an answer that are worth a line; 0: none
+  unsigned replace_after = 30;         // seconds without a sign of life of a server; 0: never
   bool trace = false;                  // -d: a line per request
 };
 

@@ -177,6 +177,7 @@ void to_json(Json& json, const Statistics& stats) {
   json["restores"] = stats.restores;
   json["handles"] = stats.handles;
   json["lock_waiters"] = stats.lock_waiters;
+  json["hung_requests"] = stats.hung_requests;
   json["table_bytes"] = stats.table_bytes;
   json["workers"] = stats.workers;
   json["overflow_threads"] = stats.overflow_threads;
@@ -210,6 +211,7 @@ void from_json(const Json& json, Statistics& stats) {
   read_field(json, "restores", stats.restores);
   read_field(json, "handles", stats.handles);
   read_field(json, "lock_waiters", stats.lock_waiters);
+  read_field(json, "hung_requests", stats.hung_requests);
   read_field(json, "table_bytes", stats.table_bytes);
   read_field(json, "workers", stats.workers);
   read_field(json, "overflow_threads", stats.overflow_threads);

@@ -26,6 +26,7 @@
 #include "session/negotiate.h"
 #include "session/notifier.h"
 #include "session/openers.h"
+#include "session/watchdog.h"
 #include "session/worker_pool.h"
 #include "source/credentials.h"
 #include "source/fs_kind.h"
@@ -121,6 +122,7 @@ class SessionImpl final : public Session {
   void set_up_channel();
   Result<void> open_journal(std::string& message);
   void tell_kernel_of_takeover();
+  void start_watchdog(const Takeover& takeover);
   void no_rings(std::string why);
   void find_own_device();
   void choose_io(const Negotiated& settled);
@@ -145,12 +147,14 @@ class SessionImpl final : public Session {
   std::unique_ptr<Channel> channel_;
   std::unique_ptr<Notifier> notifier_;
   std::unique_ptr<WorkerPool> pool_;
-  bool stacked_ = false;         // the source is a layer over another file system
-  std::string no_journal_file_;  // why the journal is in memory, if that was not asked for
-  std::string no_rings_;         // why it is not io_uring, if that was wanted
+  std::unique_ptr<Watchdog> watchdog_;  // looks at the pool
+  bool stacked_ = false;                // the source is a layer over another file system
+  std::string no_journal_file_;         // why the journal is in memory, if that was not asked for
+  std::string no_rings_;                // why it is not io_uring, if that was wanted
 };
 
 SessionImpl::~SessionImpl() {
+  watchdog_.reset();
   pool_.reset();
   // Claims that still wait hold handles and replies to queues that are gone with the pool.
   notifier_.reset();
@@ -418,10 +422,19 @@ Result<void> SessionImpl::serve(const Takeover& takeover, std::string& message) 
                                        state_.config.threads);
   if (takeover.again) tell_kernel_of_takeover();
   auto started = pool_->start(message);
+  if (started) start_watchdog(takeover);
   if (pool_->unbound_for()) {
     no_rings("the kernel refused a ring: " + pool_->unbound_for()->to_string());
   }
   return started;
+}
+
+void SessionImpl::start_watchdog(const Takeover& takeover) {
+  watchdog_ = std::make_unique<Watchdog>(*pool_, state_, settled_.decode);
+  if (takeover.beat) watchdog_->give_signs(takeover.beat, takeover.beat_every);
+  if (auto watching = watchdog_->start(); !watching) {
+    log_warning("no thread to look for hung requests: {}", watching.error().to_string());
+  }
 }
 
 // Whatever was read and not answered is sent again; so nobody may have read anything yet. What was
@@ -442,6 +455,7 @@ Result<void> SessionImpl::wait() {
   auto how = pool_->wait();
   state_.locks.abandon();
   if (state_.journal) state_.journal->stop();
+  if (watchdog_) watchdog_->stop();
   return how;
 }
 
@@ -501,6 +515,11 @@ StatsView SessionImpl::stats() const {
   out.restores = state_.inodes->restores();
   out.handles = state_.handles->open_count();
   out.lock_waiters = state_.locks.waiting();
+  if (watchdog_) {
+    auto hung = watchdog_->hung();
+    out.hung_requests = hung.count;
+    if (hung.count != 0) out.notes.push_back(std::move(hung.note));
+  }
   out.table_bytes = state_.inodes->memory_bytes() + state_.handles->memory_bytes();
   out.transport = channel_ ? channel_->name() : "dev";
   out.handles_mode = state_.config.handles == HandleMode::table ? "table" : "stateless";

@@ -4,6 +4,7 @@
 #include <array>
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -59,7 +60,8 @@ struct StatsView {
   std::uint64_t restores = 0;             // and opened again
   std::uint64_t handles = 0;              // open files and directories
   std::uint64_t lock_waiters = 0;
-  std::uint64_t table_bytes = 0;  // memory of the inode and handle tables
+  std::uint64_t hung_requests = 0;  // without an answer for longer than hung_after
+  std::uint64_t table_bytes = 0;    // memory of the inode and handle tables
   unsigned workers = 0;
   unsigned overflow_threads = 0;
   std::string transport;     // "uring", "dev"
@@ -107,6 +109,10 @@ class Session {
     bool again = false;                // another process has served before, and has died
     std::int64_t died = 0;             // when, nanoseconds of CLOCK_MONOTONIC; 0: not known
     std::span<const int> descriptors;  // that are to stay open whatever the tables say, sorted
+    // Called so often by one thread, as long as the others get somewhere or wait for the source:
+    // not if they wait for each other only. Empty: never.
+    std::function<void()> beat;
+    std::chrono::nanoseconds beat_every{0};
   };
   // Starts the workers and returns when the mount serves requests. EUCLEAN: what the other process
   // has left is damaged.

@@ -165,12 +165,28 @@ bool Worker::mark_interrupted(std::uint64_t unique) noexcept {
   return true;
 }
 
+std::uint64_t Worker::has_long_in_hand(std::uint64_t begun_before) const noexcept {
+  const std::uint64_t unique = current_.load();
+  return unique != 0 && record_.begin() < begun_before ? unique : 0;
+}
+
+bool Worker::copy_request(std::uint64_t unique, RequestInHand& copy) {
+  if (current_.load() != unique) return false;
+  record_.copy_to(copy);
+  copy.unique = unique;
+  copy.thread = tid_.load();
+  copy.interrupted = interrupted_.load() == unique;
+  // A change of nothing, because a load could be done before the copy is.
+  return current_.fetch_add(0) == unique;
+}
+
 void Worker::serve(Incoming& incoming, std::uint64_t begin) noexcept {
   const wire::Request& request = incoming.request;
   const bool again = begin != 0;
   if (!again) begin = monotonic_ns();
   error_.store(0, std::memory_order_relaxed);
   if (ledger_ != nullptr && !open_ledger(incoming)) return;
+  record_.note(request, begin);
   current_.store(request.header.unique);
   client_ = static_cast<pid_t>(request.header.pid);
   incoming.reply.observe(*this);

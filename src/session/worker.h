@@ -12,6 +12,7 @@
 
 #include "channel/channel.h"
 #include "ops/context.h"
+#include "session/request_in_hand.h"
 #include "session/scheduling.h"
 #include "session/statistics.h"
 #include "table/ledger.h"
@@ -58,6 +59,12 @@ class alignas(64) Worker final : public ServingThread, public wire::AnswerObserv
   // INTERRUPT, from another thread: true if this worker is serving that request now.
   bool mark_interrupted(std::uint64_t unique) noexcept;
 
+  // From another thread: the number of the request that has been in hand since before
+  // `begun_before` (monotonic_ns()); 0: there is none.
+  [[nodiscard]] std::uint64_t has_long_in_hand(std::uint64_t begun_before) const noexcept;
+  // A copy of that request; false: it is done. std::bad_alloc.
+  bool copy_request(std::uint64_t unique, RequestInHand& copy);
+
   [[nodiscard]] State state() const noexcept { return state_.load(); }
   void set_state(State state) noexcept { state_.store(state); }
   [[nodiscard]] const ThreadStatistics& statistics() const noexcept { return statistics_; }
@@ -100,6 +107,7 @@ class alignas(64) Worker final : public ServingThread, public wire::AnswerObserv
   std::atomic<State> state_{State::parked};
   std::atomic<pid_t> tid_{0};
   std::atomic<std::uint64_t> current_{0};      // unique of the request being served
+  RequestRecord record_;                       // of that request
   pid_t client_ = 0;                           // who sent it; this thread's
   std::atomic<std::uint64_t> interrupted_{1};  // uniques are even, so 1 matches none
   std::atomic<int> error_{0};                  // answered to the current request

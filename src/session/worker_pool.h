@@ -73,6 +73,9 @@ class WorkerPool {
   void poke() noexcept;
   [[nodiscard]] ServeContext& context() noexcept { return context_; }
 
+  // Every worker there is; from any thread.
+  [[nodiscard]] std::size_t worker_count() const noexcept { return count(); }
+  [[nodiscard]] Worker& worker(std::size_t i) noexcept { return *workers_[i]; }
   void add_statistics(std::array<OperationView, wire::kOpcodeCount>& views) const;
   [[nodiscard]] unsigned workers() const noexcept { return wanted_; }
   [[nodiscard]] unsigned overflow_threads() const noexcept;

@@ -231,6 +231,12 @@ std::string dump(const Request& request, const DecodeOptions& options) {
   return line;
 }
 
+std::string quoted(std::string_view text) {
+  std::string line;
+  append_quoted(line, text);
+  return line;
+}
+
 std::string dump_reply(int error, std::size_t payload_bytes) {
   if (error == 0) return fmt::format("ok {} bytes", payload_bytes);
   const char* name = strerrorname_np(error);

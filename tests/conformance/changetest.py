@@ -237,12 +237,14 @@ class Mount:
             return []
 
     def kill(self):
-        """All of its processes, the one that would start others first."""
+        """All of its processes, the one that would start others stopped first."""
+        self.daemon.send_signal(signal.SIGSTOP)
         children = [os.pidfd_open(child) for child in self.children()]
+        for child in children:
+            signal.pidfd_send_signal(child, signal.SIGKILL)
         self.daemon.kill()
         self.daemon.wait()
         for child in children:
-            signal.pidfd_send_signal(child, signal.SIGKILL)
             select.select([child], [], [])
             os.close(child)
         self.daemon = None

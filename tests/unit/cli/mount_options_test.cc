@@ -92,6 +92,39 @@ TEST(MountOptions, AJournalIsAFileOrOneOfTwoWords) {
   EXPECT_NE(error_of("journal", ""), "no error");
 }
 
+TEST(MountOptions, LimitsOfPatienceAreNumbersOfSeconds) {
+  MountConfig config;
+  EXPECT_EQ(config.hung_after, 10U);
+  EXPECT_EQ(config.replace_after, 30U);
+  for (const auto& [name, field] : std::to_array<std::pair<const char*, unsigned MountConfig::*>>(
+           {{"hung_after", &MountConfig::hung_after},
+            {"replace_after", &MountConfig::replace_after}})) {
+    ASSERT_TRUE(set(config, name, "0"));
+    EXPECT_EQ(config.*field, 0U);
+    ASSERT_TRUE(set(config, name, "86400"));
+    EXPECT_EQ(config.*field, 86400U);
+    for (const std::string_view value : {"-1", "1.5", "1s", "86401", ""}) {
+      EXPECT_NE(error_of(name, value), "no error") << value;
+    }
+  }
+}
+
+TEST(MountOptions, WordsOfFstabThatAreForOthersAreIgnored) {
+  MountConfig config;
+  for (const char* name : {"defaults", "noauto", "user", "owner", "group", "nofail", "_netdev",
+                           "comment", "x-systemd.automount", "X-mount.mkdir", "nodiratime"}) {
+    EXPECT_TRUE(set(config, name)) << name;
+  }
+  EXPECT_TRUE(set(config, "comment", "a text"));
+  ASSERT_TRUE(set(config, "noatime"));
+  EXPECT_TRUE(set(config, "strictatime"));
+  EXPECT_FALSE(config.noatime);
+  // These would promise something.
+  for (const char* name : {"sync", "dirsync", "mand", "nosymfollow"}) {
+    EXPECT_NE(error_of(name), "no error") << name;
+  }
+}
+
 TEST(MountOptions, RefuseBadNumbers) {
   for (const std::string_view value :
        {"0", "-1", "x", "1x", "1025", "99999999999999999999", "1 "}) {

@@ -77,6 +77,7 @@ TEST(Messages, StatisticsSurviveTheRoundTrip) {
   stats.restores = 6;
   stats.handles = 7;
   stats.lock_waiters = 8;
+  stats.hung_requests = 12;
   stats.table_bytes = 9;
   stats.workers = 10;
   stats.overflow_threads = 11;
@@ -92,6 +93,7 @@ TEST(Messages, StatisticsSurviveTheRoundTrip) {
   ASSERT_EQ(back.operations.size(), 1U);
   EXPECT_EQ(back.operations[0].latency, stats.operations[0].latency);
   EXPECT_EQ(back.overflow_threads, 11U);
+  EXPECT_EQ(back.hung_requests, 12U);
   EXPECT_EQ(back.notes, stats.notes);
 }
 
