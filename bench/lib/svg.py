@@ -4,11 +4,13 @@
 import math
 from xml.sax.saxutils import escape
 
-COLOURS = {"passthroughfs": "#1b6ca8", "io=daemon": "#4c8fc4", "stateless": "#9cc4e4",
-           "transport=uring": "#2f7fb8", "transport=dev": "#6fa8d2",
+COLOURS = {"passthroughfs": "#1b6ca8", "recover=off": "#0b3d66", "dev": "#2f7fb8",
+           "io=daemon": "#4c8fc4", "stateless": "#9cc4e4", "writeback": "#6fa8d2",
+           "-o cache=forever": "#6fa8d2",
            "bindfs": "#d1495b", "mergerfs": "#e9a23b", "passthrough_ll": "#66a182",
            "passthrough_hp": "#2e5339", "fuse-overlayfs": "#8d6a9f", "native": "#555555"}
 OTHER = "#999999"
+LABELS = {"stateless": "handles=stateless", "dev": "recover=off, transport=dev"}
 
 
 def _text(x, y, text, anchor="start", size=12, extra=""):
@@ -21,7 +23,7 @@ def _legend(names, x, y):
     for name in names:
         parts.append(f'<rect x="{x}" y="{y - 10}" width="12" height="12" '
                      f'fill="{COLOURS.get(name, OTHER)}"/>')
-        label = "handles=stateless" if name == "stateless" else name
+        label = LABELS.get(name, name)
         parts.append(_text(x + 17, y, label))
         x += 34 + 7.2 * len(label)
     return parts
@@ -41,7 +43,8 @@ def ratio_bars(section):
     rows = [(row, ratios) for row, ratios in rows if any(ratios)]
     if not rows:
         return None
-    left, top, bar, gap, plot = 130, 70, 9, 12, 640
+    left = max(130, 16 + round(6.6 * max(len(row) for row, _ in rows)))
+    top, bar, gap, plot = 70, 9, 12, 640
     group = bar * len(names) + gap
     height = top + group * len(rows) + 40
     highest = max(r for _, ratios in rows for r in ratios if r)
