@@ -50,7 +50,7 @@ class Tree:
         steps.time("grep -r, first", ["grep", "-rc", "slot handle table", f"{where}/tree"],
                    allowed=(0, 1))
         steps.time("grep -r, again", ["grep", "-rc", "slot handle table", f"{where}/tree"],
-                   allowed=(0, 1), again=3)
+                   allowed=(0, 1), again=2)
         steps.time("find -size", ["find", f"{where}/tree", "-size", "+1k"])
         steps.time("rm -rf", ["rm", "-rf", f"{where}/tree"])
 
@@ -61,7 +61,7 @@ class Git:
     needs = ("git",)
 
     def materials(self, folder, quick):
-        files = 1000 if quick else 10000
+        files = 1000 if quick else 4000
         repository = f"{folder}/repository"
         make_tree(repository, files)
 
@@ -103,7 +103,7 @@ class Build:
     def materials(self, folder, quick):
         self.folder = f"{folder}/project"
         os.makedirs(self.folder)
-        files = 8 if quick else 30
+        files = 8 if quick else 12
         headers = "".join(f"#include <{h}>\n" for h in ("map", "string", "vector", "algorithm"))
         for i in range(files):
             with open(f"{self.folder}/unit{i}.h", "w") as out:
