@@ -51,7 +51,7 @@ SETS = {
     "build": Set("a C++ build with ninja", WORK, (4, 80), (3, 45), disk_names=FEW),
     "sqlite": Set("commits and a load", WORK, (5, 40), (4, 45), (3, 10)),
     "fio": Set("random reads and writes", WORK, (4, 70), (3, 50), disk_names=FEW),
-    "journal": Set("what the record of changes costs", ALL, (7, 30)),
+    "journal": Set("what the record of changes costs", ALL, (7, 30)),  # its own contenders
     "pgbench": Set("PostgreSQL, if it is installed", DATABASE, (4, 100), (3, 80), disk_names=FEW),
 }
 

@@ -226,9 +226,9 @@ def measure_all(mounts, times, containing=""):
     for mount in mounts:
         directory = os.path.join(mount.dir, "counted")
         result[mount.name] = {}
+        say(f"system calls of {mount.name}")
         for operation in operations(directory):
             if containing in operation.name:
-                say(f"system calls of {mount.name}: {operation.name}")
                 result[mount.name][operation.name] = measure(mount, operation, times)
     return result
 

@@ -181,7 +181,7 @@ class Fio:
     needs = ("fio",)
 
     def materials(self, _folder, quick):
-        self.size, self.seconds = ("16m", 0.3) if quick else ("64m", 1)
+        self.size, self.seconds = ("16m", 0.3) if quick else ("64m", 0.6)
 
     def run(self, where, steps):
         for kind in ("randread", "randwrite"):
