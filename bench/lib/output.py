@@ -2,7 +2,7 @@
 """Where sections go as soon as they are measured."""
 
 from . import aims, report, svg
-from .contenders import ROOT
+from .contenders import ROOT, our_program
 from .results import Store
 
 HEAD = """# Measured
@@ -25,11 +25,11 @@ class Output:
         self.file = self.folder / "benchmark.md"
         if not into_docs:
             self.file.unlink(missing_ok=True)
-        name = "results.json" if keep else "results-partial.json"
-        path = ROOT / "build" / "bench" / name
+        path = ROOT / "build" / "bench" / ("results.json" if keep else "results-partial.json")
+        path.parent.mkdir(parents=True, exist_ok=True)
         if not keep:
             path.unlink(missing_ok=True)
-        self._store = Store(path)
+        self._store = Store(path, our_program())
 
     def keep(self, section):
         self._store.put(section)

@@ -3,6 +3,7 @@
 
 import contextlib
 import datetime
+import hashlib
 import json
 import os
 import pathlib
@@ -82,22 +83,27 @@ class Section:
 
 
 class Store:
-    """The sections of this run and of earlier ones that went to the same file: the report on the
-    aims needs several sets, which may have been measured one by one."""
+    """The sections of this run and of earlier ones of the same program: the report on the aims
+    needs several sets, which may have been measured one by one."""
 
-    def __init__(self, path):
+    def __init__(self, path, program):
         self._path = pathlib.Path(path)
+        self._program = hashlib.sha256(pathlib.Path(program).read_bytes()).hexdigest()
         self.sections = {}
-        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-            for name, fields in json.loads(self._path.read_text()).items():
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
+            kept = json.loads(self._path.read_text())
+            if kept["program"] != self._program:
+                return
+            for name, fields in kept["sections"].items():
                 section = Section(name, fields["title"], fields["unit"])
                 section.__dict__.update(fields)
                 self.sections[name] = section
 
     def put(self, section):
         self.sections[section.name] = section
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        self._path.write_text(json.dumps({n: s.__dict__ for n, s in self.sections.items()}))
+        self._path.write_text(json.dumps({
+            "program": self._program,
+            "sections": {name: known.__dict__ for name, known in self.sections.items()}}))
 
 
 def describe_machine():
