@@ -18,15 +18,19 @@ def _text(x, y, text, anchor="start", size=12, extra=""):
             f"{escape(text)}</text>")
 
 
-def _legend(names, x, y):
-    parts = []
+def _legend(names, left, y, right):
+    """The parts, and how far down they reach: as many lines as there must be."""
+    parts, x = [], left
     for name in names:
-        parts.append(f'<rect x="{x}" y="{y - 10}" width="12" height="12" '
-                     f'fill="{COLOURS.get(name, OTHER)}"/>')
         label = LABELS.get(name, name)
+        width = 34 + 7.2 * len(label)
+        if x > left and x + width > right:
+            x, y = left, y + 18
+        parts.append(f'<rect x="{x:.1f}" y="{y - 10}" width="12" height="12" '
+                     f'fill="{COLOURS.get(name, OTHER)}"/>')
         parts.append(_text(x + 17, y, label))
-        x += 34 + 7.2 * len(label)
-    return parts
+        x += width
+    return parts, y
 
 
 def _document(width, height, parts):
@@ -44,7 +48,9 @@ def ratio_bars(section):
     if not rows:
         return None
     left = max(130, 16 + round(6.6 * max(len(row) for row, _ in rows)))
-    top, bar, gap, plot = 70, 9, 12, 640
+    bar, gap, plot = 9, 12, 640
+    legend, bottom = _legend(names, left, 48, left + plot + 50)
+    top = bottom + 22
     group = bar * len(names) + gap
     height = top + group * len(rows) + 40
     highest = max(r for _, ratios in rows for r in ratios if r)
@@ -56,7 +62,7 @@ def ratio_bars(section):
         return left + plot * (math.log2(ratio) - floor) / (ceiling - floor)
 
     title = f"{section.title}: time relative to native (1 = native, less is better)"
-    parts = [_text(left, 22, title, size=15), *_legend(names, left, 48)]
+    parts = [_text(left, 22, title, size=15), *legend]
     for power in range(floor, ceiling + 1):
         x = x_of(2.0**power)
         parts.append(f'<line x1="{x:.1f}" y1="{top - 6}" x2="{x:.1f}" y2="{height - 34}" '
