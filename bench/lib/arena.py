@@ -43,21 +43,21 @@ class Mount:
         os.makedirs(self.base)
         if source is None:
             prepare_listed(self.source)
-        if name == "native":
-            return
-        make = command_for(name)
-        mountpoint = os.path.join(self.base, "mount")
-        os.makedirs(mountpoint)
-        self.dir = mountpoint
-        command = make(self.source, mountpoint, self.base)
+        if name != "native":
+            self.dir = os.path.join(self.base, "mount")
+            os.makedirs(self.dir)
+            self._start()
+
+    def _start(self):
+        command = command_for(self.name)(self.source, self.dir, self.base)
         self.log = os.path.join(self.base, "log")
         with open(self.log, "wb") as log:
             # In a session of its own, so that ctrl-C does not end it before we have unmounted.
             # Its journal goes with the rest.
-            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log,
-                                            stderr=log, start_new_session=True,
-                                            preexec_fn=None if is_ours(name) else more_descriptors,
-                                            env={**os.environ, "XDG_STATE_HOME": self.base})
+            self.process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+                preexec_fn=None if is_ours(self.name) else more_descriptors,
+                env={**os.environ, "XDG_STATE_HOME": self.base})
         try:
             self._wait_until_served()
         except BaseException:
@@ -82,6 +82,11 @@ class Mount:
             if done.returncode == 0:
                 return json.loads(done.stdout).get("server_pid") or self.process.pid
         return self.process.pid
+
+    def restart(self):
+        if self.process is not None:
+            self.unmount()
+            self._start()
 
     def unmount(self):
         if self.process is None:
@@ -156,6 +161,16 @@ class Arena:
         mounts = [m for m in self.mounts if names is None or m.name in names]
         turn %= max(1, len(mounts))
         return mounts[turn:] + mounts[:turn]
+
+    def restart(self, mount):
+        """After a failure: what made this one fail may not spoil the next set for it. One that
+        does not come back is out: its mountpoint is a native directory now."""
+        try:
+            mount.restart()
+        except Unavailable as reason:
+            self.mounts.remove(mount)
+            self.missing[mount.name] = f"after a failure it {reason}"
+            say(f"{mount.name} is out: {reason}")
 
     def get(self, name):
         return next((m for m in self.mounts if m.name == name), None)

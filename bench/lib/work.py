@@ -222,7 +222,8 @@ def measure(arena, plan, name, *, quick):
             for mount in arena.rotated(turn, plan.names):
                 if mount.name in failed:
                     continue
-                where = os.path.join(mount.dir, f"{name}-{turn}")
+                folder_name = f"{name}-{turn}"
+                where = os.path.join(mount.dir, folder_name)
                 steps = Steps(lambda label, value, m=mount, t=turn:
                               section.add(label, m.name, t, value), environment)
                 try:
@@ -233,6 +234,9 @@ def measure(arena, plan, name, *, quick):
                     section.note(f"{mount.name}: {reason}")
                 finally:
                     shutil.rmtree(where, ignore_errors=True)
+                if mount.name in failed:
+                    arena.restart(mount)
+                    shutil.rmtree(os.path.join(mount.source, folder_name), ignore_errors=True)
     except Unavailable as reason:
         section.note(f"not measured: {reason}")
     finally:
