@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the record of changes costs, and what its answers cost."""
 
+import dataclasses
 import json
 import os
 import socket
@@ -9,7 +10,8 @@ import subprocess
 import time
 
 from . import micro
-from .contenders import Arena, say
+from .arena import Arena
+from .contenders import say
 
 CONTENDERS = ["native", "-o journal=off", "-o journal=memory", "passthroughfs"]
 OPERATIONS = ["create_close", "open_close", "write_4k", "rename", "unlink", "mkdir_rmdir"]
@@ -17,11 +19,11 @@ PER_DIRECTORY = 500
 CHANGED = 100
 
 
-def measure(kind, place, rounds, seconds, deadline):
+def measure(kind, place, plan, seconds):
     """Operations with the journal in a file (passthroughfs as it is), in memory, and without."""
     with Arena(kind, place, CONTENDERS) as arena:
-        section = micro.measure(arena, operations=OPERATIONS, rounds=rounds, seconds=seconds,
-                                deadline=deadline)
+        plan = dataclasses.replace(plan, names=CONTENDERS)
+        section = micro.measure(arena, plan, operations=OPERATIONS, seconds=seconds)
     section.name = f"journal-{kind}"
     section.title = f"What the record of changes costs, on {kind}"
     section.notes = ["`passthroughfs` is with the journal in a file, as by default. Ratios to "
@@ -65,7 +67,7 @@ def measure_queries(kind, place, sizes, repetitions=15):
     """A Markdown table: milliseconds of `dirty` with 100 changes, by the number of known files."""
     rows = []
     for files in sizes:
-        say(f"bench: dirty with {CHANGED} changes among {files} files")
+        say(f"dirty with {CHANGED} changes among {files} files")
         with Arena(kind, place, ["passthroughfs"], one_source=True,
                    prepare=lambda source, n=files: fill(source, n)) as arena:
             mount = arena.mounts[0]

@@ -1,12 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The file systems that are compared: how each is found, built, mounted and taken down."""
+"""The file systems that are compared: how each is found, built and started."""
 
 import gzip
 import os
 import pathlib
-import re
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -16,8 +14,12 @@ PROGRAMS = ROOT / "build" / "bench" / "programs"
 EXAMPLES = pathlib.Path("/usr/share/doc/libfuse3-dev/examples")
 
 
+BEGUN = time.monotonic()
+
+
 def say(text):
-    print(text, file=sys.stderr, flush=True)
+    minutes, seconds = divmod(int(time.monotonic() - BEGUN), 60)
+    print(f"bench: [{minutes:2}:{seconds:02}] {text}", file=sys.stderr, flush=True)
 
 
 class Unavailable(Exception):
@@ -32,7 +34,7 @@ def compile_program(name, sources, flags, compiler):
         return target
     if not shutil.which(compiler):
         raise Unavailable(f"no {compiler} to compile it")
-    say(f"bench: compiling {name}")
+    say(f"compiling {name}")
     command = [compiler, "-O2", "-o", f"{target}.new", *(str(s) for s in sources), *flags]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode != 0:
@@ -111,8 +113,8 @@ def passthroughfs_with(*options):
 def over_io_uring(source, mountpoint, scratch):
     parameter = pathlib.Path("/sys/module/fuse/parameters/enable_uring")
     if not parameter.exists() or parameter.read_text().strip() != "Y":
-        raise Unavailable(f"{parameter} is not Y")
-    return passthroughfs_with("transport=uring")(source, mountpoint, scratch)
+        raise Unavailable(f"{parameter} is not Y, and over /dev/fuse it is the same as `dev`")
+    return passthroughfs_with("recover=off")(source, mountpoint, scratch)
 
 
 def bindfs(source, mountpoint, _scratch):
@@ -158,18 +160,27 @@ def command_for(name):
 CONTENDERS = {
     "native": None,
     "passthroughfs": passthroughfs,
+    "recover=off": over_io_uring,
+    "dev": passthroughfs_with("transport=dev", "recover=off"),
     "io=daemon": passthroughfs_with("io=daemon"),
     "stateless": passthroughfs_with("handles=stateless"),
-    "transport=uring": over_io_uring,
-    "transport=dev": passthroughfs_with("transport=dev"),
+    "writeback": passthroughfs_with("writeback", "cache=forever"),
     "bindfs": bindfs,
     "mergerfs": mergerfs,
     "passthrough_ll": passthrough_ll,
     "passthrough_hp": passthrough_hp,
     "fuse-overlayfs": fuse_overlayfs,
 }
-LISTED, LISTED_FILES = "listed", 1000  # a directory in each source, there before the mount
-OURS = ("passthroughfs", "io=daemon", "stateless")
+# What ours are mounted with, for the report.
+NAMES = {"passthroughfs": "passthroughfs", "recover=off": "passthroughfs recover=off (io_uring)",
+         "dev": "passthroughfs recover=off, transport=dev", "io=daemon": "passthroughfs io=daemon",
+         "stateless": "passthroughfs handles=stateless",
+         "writeback": "passthroughfs writeback, cache=forever"}
+OURS = ("passthroughfs", "io=daemon", "stateless")  # whose requests and system calls are counted
+
+
+def is_ours(name):
+    return name in NAMES or name.startswith(("-o ", "/"))
 
 
 def versions(names):
@@ -178,7 +189,7 @@ def versions(names):
     for name in names:
         if name == "native":
             continue
-        if name in OURS or name.startswith(("-o ", "transport=")):
+        if name in NAMES or name.startswith("-o "):
             done = subprocess.run([our_program(), "--version"], capture_output=True, text=True)
             lines["passthroughfs"] = (done.stdout.split() or ["?"])[-1]
         elif name.startswith("/"):
@@ -188,143 +199,3 @@ def versions(names):
         else:
             lines[name] = package_version(name)
     return lines
-
-
-def mounted_at(path):
-    with open("/proc/self/mountinfo") as mounts:
-        return any(line.split()[4] == path for line in mounts)
-
-
-class Mount:
-    """One contender over a source directory. For `native` both are the same directory."""
-
-    def __init__(self, name, base, source=None):
-        self.name = name
-        self.base = os.path.join(base, re.sub(r"[^A-Za-z0-9_-]+", "-", name).strip("-"))
-        self.source = source or os.path.join(self.base, "source")
-        self.dir = self.source
-        self.process = None
-        os.makedirs(self.base)
-        if source is None:
-            prepare_listed(self.source)
-        if name == "native":
-            return
-        make = command_for(name)
-        mountpoint = os.path.join(self.base, "mount")
-        os.makedirs(mountpoint)
-        self.dir = mountpoint
-        command = make(self.source, mountpoint, self.base)
-        self.log = os.path.join(self.base, "log")
-        with open(self.log, "wb") as log:
-            # In a session of its own, so that ctrl-C does not end it before we have unmounted.
-            # Its journal goes with the rest.
-            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log,
-                                            stderr=log, start_new_session=True,
-                                            env={**os.environ, "XDG_STATE_HOME": self.base})
-        try:
-            self._wait_until_served()
-        except BaseException:
-            self.unmount()
-            raise
-
-    def _wait_until_served(self):
-        deadline = time.monotonic() + 20
-        while not mounted_at(self.dir):
-            if self.process.poll() is not None or time.monotonic() > deadline:
-                with open(self.log, errors="replace") as log:
-                    text = " ".join(log.read().split()) or "no message"
-                raise Unavailable(f"does not mount: {text[:300]}")
-            time.sleep(0.01)
-        os.statvfs(self.dir)  # answered once the mount serves
-
-    @property
-    def pid(self):
-        return self.process.pid
-
-    def unmount(self):
-        if self.process is None:
-            return
-        unmount(self.dir)
-        for stop in (None, signal.SIGTERM, signal.SIGKILL):
-            if stop:
-                self.process.send_signal(stop)
-            try:
-                self.process.wait(5)
-                break
-            except subprocess.TimeoutExpired:
-                continue
-        if mounted_at(self.dir):  # the process was killed: what it left
-            unmount(self.dir)
-        self.process = None
-
-
-def prepare_listed(source):
-    os.makedirs(os.path.join(source, LISTED))
-    for i in range(LISTED_FILES):
-        os.mknod(os.path.join(source, LISTED, f"f{i:07}"))
-
-
-def unmount(path):
-    tool = ["umount"] if os.geteuid() == 0 else ["fusermount3", "-u"]
-    lazily = ["umount", "-l"] if os.geteuid() == 0 else ["fusermount3", "-uz"]
-    for attempt in range(20):
-        if not mounted_at(path):
-            return
-        command = tool if attempt < 19 else lazily
-        if subprocess.run([*command, path], capture_output=True).returncode == 0:
-            return
-        time.sleep(0.1)
-
-
-class Arena:
-    """Mounts of all contenders over one kind of file system, taken down at the end of `with`.
-
-    Each has a source of its own; with `one_source` all have the same, which `prepare` fills."""
-
-    def __init__(self, kind, parent, names, *, prepare=None, one_source=False):
-        self.kind = kind
-        self.base = os.path.join(os.path.realpath(parent), f"passthroughfs-bench.{os.getpid()}")
-        self.mounts = []
-        self.missing = {}  # name: reason
-        self._names = names
-        self._prepare = prepare
-        self._source = os.path.join(self.base, "source") if one_source else None
-
-    def __enter__(self):
-        os.makedirs(self._source or self.base)
-        try:
-            if self._prepare:
-                self._prepare(self._source)
-            for name in self._names:
-                try:
-                    self.mounts.append(Mount(name, self.base, self._source))
-                except Unavailable as reason:
-                    self.missing[name] = str(reason)
-                    say(f"bench: {name} cannot be measured: {reason}")
-        except BaseException:
-            self.close()
-            raise
-        return self
-
-    def __exit__(self, *_):
-        self.close()
-
-    def rotated(self, turn):
-        turn %= max(1, len(self.mounts))
-        return self.mounts[turn:] + self.mounts[:turn]
-
-    def close(self):
-        # A second ctrl-C may not leave mounts behind.
-        signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-        old = {s: signal.signal(s, signal.SIG_IGN) for s in signals}
-        try:
-            for mount in self.mounts:
-                mount.unmount()
-            left = [m.dir for m in self.mounts if m.name != "native" and mounted_at(m.dir)]
-            if left:
-                say(f"bench: still mounted: {' '.join(left)}; {self.base} is left as it is")
-            else:  # much faster than shutil.rmtree when there are a million files
-                subprocess.run(["rm", "-rf", "--one-file-system", self.base])
-        finally:
-            for number, handler in old.items():
-                signal.signal(number, handler)

@@ -2,11 +2,13 @@
 """Single operations, timed by pfs_microbench."""
 
 import json
+import os
 import subprocess
-import time
 
-from .contenders import LISTED, LISTED_FILES, microbench, say
+from .arena import LISTED, LISTED_FILES
+from .contenders import microbench
 from .results import Section
+from .rounds import rounds
 
 OPERATIONS = ["read_4k", "read_4k_uncached", "write_4k", "append", "open_close", "create_close",
               "stat", "fstat",
@@ -15,6 +17,8 @@ OPERATIONS = ["read_4k", "read_4k_uncached", "write_4k", "append", "open_close",
 # With several clients: one data operation, one answered from caches, and the kinds of requests.
 CLIENT_OPERATIONS = ["read_4k", "write_4k", "open_close", "create_close", "stat", "getattr",
                      "lookup_missing"]
+PINNED_OPERATIONS = ["read_4k", "write_4k", "open_close", "create_close", "getattr",
+                     "lookup_missing", "unlink", "rename", "ftruncate", "chmod"]
 PIPES = ["pipe_same_cpu", "pipe_other_cpu"]
 
 
@@ -45,7 +49,7 @@ def run_microbench(mount, operation, **options):
     return results if isinstance(results, str) else results[0]
 
 
-def measure(arena, *, operations, rounds, seconds, deadline, clients=1, mode="threads", pin=False):
+def measure(arena, plan, *, operations, seconds, clients=1, mode="threads", pin=False):
     """One client: microseconds that an operation takes. More: throughput of all, as microseconds
     per operation and client."""
     several = clients > 1
@@ -64,30 +68,54 @@ def measure(arena, *, operations, rounds, seconds, deadline, clients=1, mode="th
                      "AT_STATX_FORCE_SYNC, the smallest request there is.")
         section.note(f"readdir lists a directory of {LISTED_FILES} files.")
     failed = set()
-    for turn in range(rounds):
-        if turn >= 2 and time.monotonic() > deadline:
-            say(f"bench: time is over after {turn} of {rounds} rounds")
-            break
-        say(f"bench: {section.title}: round {turn + 1} of {rounds}")
+    for turn in rounds(section.title, plan.rounds, plan.seconds):
         for number, operation in enumerate(operations):
             # For each operation contenders are neighbours in time, and each comes first once.
-            for mount in arena.rotated(turn + number):
-                if (operation, mount.name) in failed:
-                    continue
-                result = run_microbench(mount, operation, seconds=seconds, clients=clients,
-                                        mode=mode, pin=pin)
-                if isinstance(result, str):
-                    failed.add((operation, mount.name))
-                    section.note(f"{mount.name}, {operation}: {result}")
-                    section.add(operation, mount.name, turn, None)
-                    continue
-                value = result["us_mean"] if several else result["us_median"]
-                section.add(operation, mount.name, turn, value)
-        if not several:
-            native = next((m for m in arena.mounts if m.name == "native"), None)
-            for operation in PIPES if native else []:
-                result = run_microbench(native, operation, seconds=seconds)
-                if not isinstance(result, str):
-                    section.add(operation, "native", turn, result["us_median"])
+            for mount in arena.rotated(turn + number, plan.names):
+                result = _once(section, failed, mount, operation, operation, turn, seconds=seconds,
+                               clients=clients, mode=mode, pin=pin)
+                if result:
+                    section.add(operation, mount.name, turn,
+                                result["us_mean" if several else "us_median"])
+        native = arena.get("native")
+        for operation in PIPES if native and not several else []:
+            result = _once(section, failed, native, operation, operation, turn, seconds=seconds)
+            if result:
+                section.add(operation, "native", turn, result["us_median"])
     section.finish()
     return section
+
+
+def measure_pinned(arena, plan, *, operations, seconds):
+    """One client that stays on a CPU, beside one that the scheduler places."""
+    section = Section(f"pinned-{arena.kind}", f"Single operations, pinned clients, on {arena.kind}",
+                      "us")
+    section.note("Microseconds per operation, as for a client that the scheduler places. With a "
+                 "server thread for each CPU no CPU should be a dear one to be on.")
+    cpus = sorted(os.sched_getaffinity(0))
+    places = [("free", None), *((f"on CPU {cpu}", cpu) for cpu in cpus[:2])]
+    failed = set()
+    for turn in rounds(section.title, plan.rounds, plan.seconds):
+        for number, operation in enumerate(operations):
+            for where, cpu in places:
+                row = f"{operation}, {where}"
+                for mount in arena.rotated(turn + number, plan.names):
+                    result = _once(section, failed, mount, operation, row, turn, seconds=seconds,
+                                   cpu=cpu)
+                    if result:
+                        section.add(row, mount.name, turn, result["us_median"])
+    section.finish()
+    return section
+
+
+def _once(section, failed, mount, operation, row, turn, **options):
+    """The result, or None: then it is noted why, once, and not tried again."""
+    if (row, mount.name) in failed:
+        return None
+    result = run_microbench(mount, operation, **options)
+    if isinstance(result, str):
+        failed.add((row, mount.name))
+        section.note(f"{mount.name}, {row}: {result}")
+        section.add(row, mount.name, turn, None)
+        return None
+    return result

@@ -1,16 +1,55 @@
 # SPDX-License-Identifier: Apache-2.0
 """Where the time of one request goes: the smallest request in several settings, beside a round trip
-through pipes, which is what the scheduler alone costs."""
+through pipes, which is what the scheduler alone costs; on an idle machine and on one whose CPUs
+are all busy with other programs."""
 
+import contextlib
 import json
 import os
 import subprocess
+import sys
 
-from . import contenders, report, results
-from .contenders import say
+from . import arena, contenders, report, results
 from .micro import run_operations
+from .rounds import rounds
 
-NEEDED = ["native", "passthroughfs", "-o threads=1"]
+NEEDED = ["native", "passthroughfs", "recover=off", "dev", "-o transport=dev,recover=off,threads=1"]
+PIPE = "one byte through pipes and back, both threads on one CPU"
+WAYS = {"recover=off": "io_uring (recover=off)", "dev": "/dev/fuse (recover=off)",
+        "passthroughfs": "/dev/fuse (recover=on)"}
+FREE = {name: f"GETATTR, {way}, caller where the scheduler likes" for name, way in WAYS.items()}
+BUSY = ", every CPU busy"
+MEAN = " (mean)"
+
+
+@contextlib.contextmanager
+def hogs(count):
+    """Other programs that compute all the time."""
+    running = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(count)]
+    try:
+        yield
+    finally:
+        for process in running:
+            process.kill()
+            process.wait()
+
+
+def settings():
+    """(row, contender, operation, CPU of the caller or None)"""
+    cpus = sorted(os.sched_getaffinity(0))
+    first, other = cpus[0], cpus[-1]
+    yield "statx, natively", "native", "getattr", None
+    yield PIPE, "native", "pipe_same_cpu", None
+    if other != first:
+        yield "the same, threads on two CPUs", "native", "pipe_other_cpu", None
+    for name, row in FREE.items():
+        yield row, name, "getattr", None
+        for cpu in sorted({first, other}):
+            yield row.replace("where the scheduler likes", f"on CPU {cpu}"), name, "getattr", cpu
+    single = NEEDED[-1]
+    yield "GETATTR, /dev/fuse, one worker, caller on its CPU", single, "getattr", first
+    if other != first:
+        yield "GETATTR, /dev/fuse, one worker, caller on another CPU", single, "getattr", other
 
 
 def daemon_microseconds(mount):
@@ -23,35 +62,43 @@ def daemon_microseconds(mount):
     return None
 
 
-def measure(kind, parent, rounds, seconds):
-    cpus = sorted(os.sched_getaffinity(0))
-    first, other = cpus[0], cpus[-1]
-    rows = [("statx, natively", "native", "getattr", None),
-            ("one byte through pipes and back, both threads on one CPU", "native", "pipe_same_cpu",
-             None),
-            ("the same, threads on two CPUs", "native", "pipe_other_cpu", None),
-            ("GETATTR, one worker, caller on its CPU", "-o threads=1", "getattr", first),
-            ("GETATTR, one worker, caller on another CPU", "-o threads=1", "getattr", other),
-            ("GETATTR, a worker per CPU, caller on one CPU", "passthroughfs", "getattr", first),
-            ("GETATTR, a worker per CPU, caller where the scheduler likes", "passthroughfs",
-             "getattr", None)]
-    if first == other:
-        rows = [row for row in rows if row[3] != other or row[1] == "passthroughfs"][:-1]
+def measure(kind, parent, plan, seconds):
+    """The section: all in a column `us`, rows for the mean and for busy CPUs apart."""
     section = results.Section(f"path-{kind}", "One request", "us")
-    with contenders.Arena(kind, parent, NEEDED) as arena:
-        mounts = {mount.name: mount for mount in arena.mounts}
-        for turn in range(rounds):
-            say(f"bench: one request: round {turn + 1} of {rounds}")
-            for text, name, operation, cpu in rows:
-                if name not in mounts:
-                    continue
-                found = run_operations(mounts[name], [operation], seconds=seconds, cpu=cpu)
-                if not isinstance(found, str):
-                    section.add(text, "us", turn, found[0]["us_median"])
-        inside = daemon_microseconds(mounts["passthroughfs"]) if "passthroughfs" in mounts else None
+    rows = list(settings())
+
+    def one(turn, text, name, operation, cpu, busy=""):
+        mount = mounted.get(name)
+        found = run_operations(mount, [operation], seconds=seconds, cpu=cpu) if mount else "none"
+        if not isinstance(found, str):
+            section.add(text + busy, "us", turn, found[0]["us_median"])
+            section.add(text + busy + MEAN, "us", turn, found[0]["us_mean"])
+
+    with arena.Arena(kind, parent, NEEDED) as mounted:
+        for turn in rounds("one request", plan.rounds, plan.seconds):
+            for row in rows:
+                one(turn, *row)
+            with hogs(len(os.sched_getaffinity(0))):
+                for row in rows:
+                    if row[0] in (PIPE, *FREE.values()):
+                        one(turn, *row, busy=BUSY)
+        for name, way in WAYS.items():
+            inside = daemon_microseconds(mounted.get(name)) if mounted.get(name) else None
+            if inside:
+                section.add(f"of that, in the daemon (steps 4 to 6), {way}", "us", 0, inside)
     section.finish()
-    lines = [[text, report.number(section.median(text, "us")),
-              report.percent(section.spread(text, "us"))] for text, *_ in rows]
-    if inside:
-        lines.append(["of that, in the daemon (steps 4 to 6)", report.number(inside), ""])
-    return "\n".join([*report.table(["", "us", ""], lines), "", report.circumstances(section)])
+    return section
+
+
+def markdown(section):
+    lines = []
+    for row in section.values:
+        if row.endswith(MEAN) or row.endswith(BUSY):
+            continue
+        cells = [row]
+        for text in (row, row + MEAN, row + BUSY, row + BUSY + MEAN):
+            cells.append(report.number(section.median(text, "us"))
+                         + report.percent(section.spread(text, "us")))
+        lines.append(cells)
+    return "\n".join([*report.table(["us", "median", "mean", "median, every CPU busy", "mean"],
+                                    lines), "", report.circumstances(section)])

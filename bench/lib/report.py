@@ -4,11 +4,12 @@
 import pathlib
 import re
 
-from .contenders import OURS
+from .contenders import NAMES, OURS
 
-NAMES = {"stateless": "passthroughfs handles=stateless", "io=daemon": "passthroughfs io=daemon",
-         "transport=uring": "passthroughfs transport=uring",
-         "transport=dev": "passthroughfs transport=dev"}
+
+def name_of(contender):
+    return NAMES.get(contender, f"passthroughfs {contender}" if contender.startswith("-o ")
+                     else contender)
 
 
 def number(value):
@@ -16,7 +17,7 @@ def number(value):
         return "-"
     if value >= 100:
         return f"{value:.0f}"
-    return f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+    return f"{value:.1f}" if value >= 10 else f"{value:.2f}" if value >= 0.1 else f"{value:.4f}"
 
 
 def times(value):
@@ -48,7 +49,7 @@ def markdown(section):
         return "\n".join(lines + [f"- {note}" for note in section.notes]) + "\n"
     lines += [f"{circumstances(section)} Each cell: median over the rounds, ratio to native in the "
               "same round, and the median distance from the median.", ""]
-    header = ["", *(NAMES.get(c, c) for c in section.contenders)]
+    header = ["", *map(name_of, section.contenders)]
     rows = []
     for row in section.values:
         cells = [f"{row}" + (f" ({section.unit})" if not rows else "")]
@@ -69,7 +70,7 @@ def markdown(section):
                 if section.median(row, "passthroughfs") is not None]
         lines += ["How many times as long as passthroughfs the others take (above 1: passthroughfs "
                   "is faster):", ""]
-        lines += table(["", *(NAMES.get(p, p) for p in peers)], rows) + [""]
+        lines += table(["", *map(name_of, peers)], rows) + [""]
     lines += [f"- {note}" for note in section.notes]
     return "\n".join(lines).rstrip() + "\n"
 
@@ -112,21 +113,19 @@ def growth_markdown(section, lines):
     """`lines`: {operation: {contender: {size: row of the section}}}."""
     text = [f"### {section.title}", "",
             f"{circumstances(section)} Microseconds, median over the rounds; the last column is "
-            "the largest size against the smallest from 1,000 on (the smallest of all, if that is "
-            "all there is).", ""]
+            "the largest size against the smallest.", ""]
     sizes = sorted({size for by_name in lines.values() for rows in by_name.values()
                     for size in rows})
-    base = next((size for size in sizes if size >= 1000 and size != sizes[-1]), sizes[0]) \
-        if sizes else 0
     rows = []
     for operation, by_name in lines.items():
         for contender, by_size in by_name.items():
             values = [section.median(by_size[size], contender) if size in by_size else None
                       for size in sizes]
-            first, last = values[sizes.index(base)], values[-1]
-            rows.append([operation, NAMES.get(contender, contender), *map(number, values),
+            first, last = values[0], values[-1]
+            rows.append([operation, name_of(contender), *map(number, values),
                          times(last / first if first and last else None)])
-    text += table(["operation", "", *(f"{size:,}" for size in sizes), "growth"], rows) + [""]
+    text += table(["operation", "", *(f"{size:,}" for size in sizes), "growth"], rows,
+                  "ll" + 20 * "r") + [""]
     text += [f"- {note}" for note in section.notes]
     return "\n".join(text).rstrip() + "\n"
 

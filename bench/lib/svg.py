@@ -4,11 +4,13 @@
 import math
 from xml.sax.saxutils import escape
 
-COLOURS = {"passthroughfs": "#1b6ca8", "io=daemon": "#4c8fc4", "stateless": "#9cc4e4",
-           "transport=uring": "#2f7fb8", "transport=dev": "#6fa8d2",
+COLOURS = {"passthroughfs": "#1b6ca8", "recover=off": "#0b3d66", "dev": "#2f7fb8",
+           "io=daemon": "#4c8fc4", "stateless": "#9cc4e4", "writeback": "#6fa8d2",
+           "-o cache=forever": "#6fa8d2",
            "bindfs": "#d1495b", "mergerfs": "#e9a23b", "passthrough_ll": "#66a182",
            "passthrough_hp": "#2e5339", "fuse-overlayfs": "#8d6a9f", "native": "#555555"}
 OTHER = "#999999"
+LABELS = {"stateless": "handles=stateless", "dev": "recover=off, transport=dev"}
 
 
 def _text(x, y, text, anchor="start", size=12, extra=""):
@@ -16,15 +18,19 @@ def _text(x, y, text, anchor="start", size=12, extra=""):
             f"{escape(text)}</text>")
 
 
-def _legend(names, x, y):
-    parts = []
+def _legend(names, left, y, right):
+    """The parts, and how far down they reach: as many lines as there must be."""
+    parts, x = [], left
     for name in names:
-        parts.append(f'<rect x="{x}" y="{y - 10}" width="12" height="12" '
+        label = LABELS.get(name, name)
+        width = 34 + 7.2 * len(label)
+        if x > left and x + width > right:
+            x, y = left, y + 18
+        parts.append(f'<rect x="{x:.1f}" y="{y - 10}" width="12" height="12" '
                      f'fill="{COLOURS.get(name, OTHER)}"/>')
-        label = "handles=stateless" if name == "stateless" else name
         parts.append(_text(x + 17, y, label))
-        x += 34 + 7.2 * len(label)
-    return parts
+        x += width
+    return parts, y
 
 
 def _document(width, height, parts):
@@ -41,7 +47,10 @@ def ratio_bars(section):
     rows = [(row, ratios) for row, ratios in rows if any(ratios)]
     if not rows:
         return None
-    left, top, bar, gap, plot = 130, 70, 9, 12, 640
+    left = max(130, 16 + round(6.6 * max(len(row) for row, _ in rows)))
+    bar, gap, plot = 9, 12, 640
+    legend, bottom = _legend(names, left, 48, left + plot + 50)
+    top = bottom + 22
     group = bar * len(names) + gap
     height = top + group * len(rows) + 40
     highest = max(r for _, ratios in rows for r in ratios if r)
@@ -53,7 +62,7 @@ def ratio_bars(section):
         return left + plot * (math.log2(ratio) - floor) / (ceiling - floor)
 
     title = f"{section.title}: time relative to native (1 = native, less is better)"
-    parts = [_text(left, 22, title, size=15), *_legend(names, left, 48)]
+    parts = [_text(left, 22, title, size=15), *legend]
     for power in range(floor, ceiling + 1):
         x = x_of(2.0**power)
         parts.append(f'<line x1="{x:.1f}" y1="{top - 6}" x2="{x:.1f}" y2="{height - 34}" '

@@ -15,7 +15,7 @@ import subprocess
 import tempfile
 import time
 
-from . import contenders, report
+from . import arena, contenders, report
 from .contenders import say
 
 # What the daemon does by itself (its monitor) and what begins and ends a trace.
@@ -37,7 +37,7 @@ class Operation:
 def operations(directory):
     path = os.path.join(directory, "file")
     names = os.path.join(directory, "name")
-    listed = os.path.join(os.path.dirname(directory), contenders.LISTED)
+    listed = os.path.join(os.path.dirname(directory), arena.LISTED)
     state = {}
     page = b"x" * 4096
 
@@ -108,7 +108,7 @@ def operations(directory):
         on_open("ftruncate", lambda i: os.ftruncate(state["fd"], 1 + i % 100)),
         on_file("chmod", lambda i: os.chmod(path, 0o600 + i % 2)),
         on_open("fsync", lambda i: os.fsync(state["fd"])),
-        Operation(f"list a directory of {contenders.LISTED_FILES}", lambda i: os.listdir(listed)),
+        Operation(f"list a directory of {arena.LISTED_FILES}", lambda i: os.listdir(listed)),
     ]
 
 
@@ -189,7 +189,7 @@ def measure(mount, operation, times):
     for i in range(8):  # what only the first call does: negotiated answers, first lookups
         operation.once(times + i)
     quiet = settled_requests(mount)
-    trace = Trace(mount.pid)
+    trace = Trace(mount.serving_pid())
     try:
         for i in range(times):
             operation.once(i)
@@ -226,9 +226,9 @@ def measure_all(mounts, times, containing=""):
     for mount in mounts:
         directory = os.path.join(mount.dir, "counted")
         result[mount.name] = {}
+        say(f"system calls of {mount.name}")
         for operation in operations(directory):
             if containing in operation.name:
-                say(f"bench: system calls of {mount.name}: {operation.name}")
                 result[mount.name][operation.name] = measure(mount, operation, times)
     return result
 

@@ -3,48 +3,17 @@
 
 import json
 import os
-import pwd
 import random
 import shutil
 import subprocess
 import sys
 import time
 
-from .contenders import Unavailable, say
+from .contenders import Unavailable
+from .postgres import Postgres
 from .results import Section
-
-
-class StepFailed(Exception):
-    pass
-
-
-class Steps:
-    """Times commands; one instance per contender and round."""
-
-    def __init__(self, record, environment):
-        self._record = record
-        self._environment = environment
-
-    def time(self, label, command, *, cwd=None, allowed=(0,)):
-        os.sync()  # what others left to write is not this step's
-        start = time.monotonic()
-        self.run(command, cwd=cwd, allowed=allowed)
-        self._record(label, time.monotonic() - start)
-
-    def run(self, command, *, cwd=None, allowed=(0,)):
-        try:
-            done = subprocess.run(command, cwd=cwd, stdin=subprocess.DEVNULL, capture_output=True,
-                                  text=True, errors="replace", timeout=600,
-                                  env={**os.environ, **self._environment})
-        except subprocess.TimeoutExpired:
-            raise StepFailed(f"{command[0]}: no end within 10 minutes")
-        if done.returncode not in allowed:
-            lines = (done.stderr or done.stdout).strip().splitlines() or ["no message"]
-            raise StepFailed(f"{command[0]} ended with {done.returncode}: {lines[-1][:200]}")
-        return done.stdout
-
-    def record(self, label, value):
-        self._record(label, value)
+from .rounds import rounds
+from .steps import StepFailed, Steps
 
 
 WORDS = ("handle table slot node path open close read write request reply kernel worker queue "
@@ -81,7 +50,7 @@ class Tree:
         steps.time("grep -r, first", ["grep", "-rc", "slot handle table", f"{where}/tree"],
                    allowed=(0, 1))
         steps.time("grep -r, again", ["grep", "-rc", "slot handle table", f"{where}/tree"],
-                   allowed=(0, 1))
+                   allowed=(0, 1), again=2)
         steps.time("find -size", ["find", f"{where}/tree", "-size", "+1k"])
         steps.time("rm -rf", ["rm", "-rf", f"{where}/tree"])
 
@@ -92,7 +61,7 @@ class Git:
     needs = ("git",)
 
     def materials(self, folder, quick):
-        files = 1000 if quick else 20000
+        files = 1000 if quick else 4000
         repository = f"{folder}/repository"
         make_tree(repository, files)
 
@@ -115,8 +84,12 @@ class Git:
     def run(self, where, steps):
         clone = f"{where}/clone"
         steps.time("git clone", ["git", "clone", "-q", self.url, clone])
-        steps.run(["git", "-C", clone, "status", "--porcelain"])  # writes the index once
-        steps.time("git status", ["git", "-C", clone, "status", "--porcelain"])
+        # An index written in the second of the files' last change has git read them all each time.
+        # This one is written in a later second, and anew.
+        time.sleep(1.1)
+        steps.run(["git", "-C", clone, "read-tree", "HEAD"])
+        steps.run(["git", "-C", clone, "update-index", "-q", "--refresh"])
+        steps.time("git status", ["git", "-C", clone, "status", "--porcelain"], again=5)
         steps.time("git checkout (a tenth changes)", ["git", "-C", clone, "checkout", "-q",
                                                       "origin/other"])
         shutil.rmtree(clone)
@@ -130,7 +103,7 @@ class Build:
     def materials(self, folder, quick):
         self.folder = f"{folder}/project"
         os.makedirs(self.folder)
-        files = 8 if quick else 40
+        files = 8 if quick else 12
         headers = "".join(f"#include <{h}>\n" for h in ("map", "string", "vector", "algorithm"))
         for i in range(files):
             with open(f"{self.folder}/unit{i}.h", "w") as out:
@@ -208,7 +181,7 @@ class Fio:
     needs = ("fio",)
 
     def materials(self, _folder, quick):
-        self.size, self.seconds = ("16m", 0.3) if quick else ("256m", 2)
+        self.size, self.seconds = ("16m", 0.3) if quick else ("64m", 0.6)
 
     def run(self, where, steps):
         for kind in ("randread", "randwrite"):
@@ -226,56 +199,18 @@ class Fio:
                              10_000 / rate)
 
 
-class Postgres:
-    name = "pgbench"
-    title = "PostgreSQL, pgbench"
-    needs = ("pgbench", "initdb", "pg_ctl")
-
-    def materials(self, _folder, quick):
-        self.scale, self.seconds = (1, 2) if quick else (5, 5)
-        self.user = []
-        if os.geteuid() == 0:  # its server refuses to run as root
-            if "postgres" not in (u.pw_name for u in pwd.getpwall()):
-                raise Unavailable("runs only as another user than root; there is no user postgres")
-            self.user = ["setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups"]
-
-    def run(self, where, steps):
-        data = f"{where}/data"
-        os.mkdir(data, 0o700)
-        if self.user:
-            shutil.chown(data, "postgres", "postgres")
-        socket = ["-h", data, "-p", "54999"]
-
-        def postgres(*command, timed=None):
-            full = [*self.user, *command]
-            return steps.time(timed, full, cwd="/") if timed else steps.run(full, cwd="/")
-        postgres("initdb", "-D", data, "-A", "trust", "--no-sync", timed="initdb")
-        postgres("pg_ctl", "-D", data, "-w", "-l", f"{data}/log", "-o",
-                 f"-k {data} -p 54999 -c listen_addresses= -c shared_buffers=16MB", "start")
-        try:
-            postgres("pgbench", *socket, "-i", "-q", "-s", str(self.scale), "postgres",
-                     timed="pgbench -i")
-            out = postgres("pgbench", *socket, "-c", "4", "-T", str(self.seconds), "postgres")
-            rate = next(float(line.split()[2]) for line in out.splitlines()
-                        if line.startswith("tps ="))
-            steps.record("pgbench, 1,000 transactions, 4 clients", 1000 / rate)
-        finally:
-            postgres("pg_ctl", "-D", data, "-w", "-m", "fast", "stop")
-
-
 SCENARIOS = {s.name: s for s in (Tree, Git, Build, Sqlite, Fio, Postgres)}
 
 
-def measure(arena, name, *, rounds, deadline, quick):
-    """Seconds per step. Returns None, with the reason said, if the tools are missing."""
+def measure(arena, plan, name, *, quick):
+    """Seconds per step. What is missing for it is said in the notes."""
     scenario = SCENARIOS[name]()
-    missing = [tool for tool in scenario.needs if not shutil.which(tool)]
     section = Section(f"{name}-{arena.kind}", f"{scenario.title}, on {arena.kind}", "s")
+    missing = [tool for tool in scenario.needs if not shutil.which(tool)]
     if missing:
         section.note(f"not measured: {' and '.join(missing)} not installed")
         return section
     folder = os.path.join(arena.base, f"materials-{name}")
-    os.makedirs(folder)
     home = os.path.join(folder, "home")  # nobody's own settings
     os.makedirs(home)
     environment = {"HOME": home, "GIT_CONFIG_NOSYSTEM": "1", "CCACHE_DISABLE": "1",
@@ -283,15 +218,12 @@ def measure(arena, name, *, rounds, deadline, quick):
     failed = set()
     try:
         scenario.materials(folder, quick)
-        for turn in range(rounds):
-            if turn >= 2 and time.monotonic() > deadline:
-                say(f"bench: time is over after {turn} of {rounds} rounds")
-                break
-            say(f"bench: {section.title}: round {turn + 1} of {rounds}")
-            for mount in arena.rotated(turn):
+        for turn in rounds(section.title, plan.rounds, plan.seconds):
+            for mount in arena.rotated(turn, plan.names):
                 if mount.name in failed:
                     continue
-                where = os.path.join(mount.dir, f"{name}-{turn}")
+                folder_name = f"{name}-{turn}"
+                where = os.path.join(mount.dir, folder_name)
                 steps = Steps(lambda label, value, m=mount, t=turn:
                               section.add(label, m.name, t, value), environment)
                 try:
@@ -302,9 +234,14 @@ def measure(arena, name, *, rounds, deadline, quick):
                     section.note(f"{mount.name}: {reason}")
                 finally:
                     shutil.rmtree(where, ignore_errors=True)
+                if mount.name in failed:
+                    arena.restart(mount)
+                    shutil.rmtree(os.path.join(mount.source, folder_name), ignore_errors=True)
     except Unavailable as reason:
         section.note(f"not measured: {reason}")
     finally:
         subprocess.run(["rm", "-rf", folder])
+    for note in getattr(scenario, "notes", lambda _: [])(section):
+        section.note(note)
     section.finish()
     return section

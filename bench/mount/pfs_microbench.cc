@@ -6,7 +6,6 @@
 #include <pthread.h>
 #include <sched.h>
 #include <sys/mman.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -22,6 +21,7 @@
 #include <thread>
 #include <vector>
 
+#include "held_files.h"
 #include "operations.h"
 
 namespace passthroughfs::bench {
@@ -53,7 +53,7 @@ void usage(std::FILE* to) {
       "  --mode M           clients are `threads` (default) or `processes`\n"
       "  --pin              client i stays on CPU i\n"
       "  --source DIR2      the directory under DIR's mount, for preparing files behind it\n"
-      "  --hold N           keep N other files open meanwhile\n"
+      "  --hold N           keep N other files open meanwhile, in other processes\n"
       "  --population DIR3  prepared files for readdir and *_each: DIR3/dNNNN/fNNNNNNN\n"
       "  --files N          how many of them\n"
       "  --flat             they are DIR3/fNNNNNNN\n\noperations:\n",
@@ -241,42 +241,6 @@ void run_processes(const Options& options, const OperationInfo& info, Shared& sh
   if (failed) std::exit(1);
 }
 
-// Keeps files open for --hold. A thousand files, each open many times, so that the number of open
-// files grows and the number of known files does not.
-class HeldFiles {
- public:
-  explicit HeldFiles(const Options& options)
-      : dir_(options.dir + "/held-" + std::to_string(::getpid())) {
-    if (options.hold == 0) return;
-    rlimit limit{};
-    if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) fail("getrlimit", "");
-    const rlim_t needed = options.hold + 256;
-    limit.rlim_cur = needed;
-    limit.rlim_max = std::max(limit.rlim_max, needed);
-    if (::setrlimit(RLIMIT_NOFILE, &limit) != 0) fail("setrlimit", "RLIMIT_NOFILE");
-    if (::mkdir(dir_.c_str(), 0755) != 0) fail("mkdir", dir_);
-    files_ = std::min<std::uint64_t>(options.hold, 1000);
-    for (std::uint64_t i = 0; i < options.hold; ++i) {
-      const int fd = ::open(path(i % files_).c_str(), O_RDONLY | O_CREAT | O_CLOEXEC, 0644);
-      if (fd < 0) fail("open", path(i % files_));
-      fds_.push_back(fd);
-    }
-  }
-  HeldFiles(const HeldFiles&) = delete;
-  HeldFiles& operator=(const HeldFiles&) = delete;
-  ~HeldFiles() {
-    for (const int fd : fds_) ::close(fd);
-    for (std::uint64_t i = 0; i < files_; ++i) ::unlink(path(i).c_str());
-    if (files_ > 0) ::rmdir(dir_.c_str());
-  }
-
- private:
-  std::string path(std::uint64_t i) const { return dir_ + "/h" + std::to_string(i); }
-  std::string dir_;
-  std::vector<int> fds_;
-  std::uint64_t files_ = 0;
-};
-
 // us_mean and ops_per_second count everything, waiting for a CPU included. us_median is the median
 // batch: what an operation costs when no other program got in between.
 void print_result(const Options& options, const OperationInfo& info, const Shared& shared,
@@ -316,7 +280,7 @@ int run(const Options& options) {
   pthread_barrierattr_init(&attributes);
   pthread_barrierattr_setpshared(&attributes, PTHREAD_PROCESS_SHARED);
 
-  const HeldFiles held(options);
+  const HeldFiles held(options.dir, options.hold);
   std::puts("[");
   std::fflush(stdout);  // or each forked client would print it again
   for (const OperationInfo* info : chosen) {
