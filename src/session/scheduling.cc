@@ -24,14 +24,14 @@ using std::chrono::seconds;
 // notices.
 constexpr std::uint64_t kHot = 64;
 constexpr int kHotTicks = 3;
-// A thread that gives way only to its clients waits for some microseconds per request; one that
-// gives way to another program waits for all of a tick.
-constexpr std::uint64_t kWaited = 4'000'000;  // nanoseconds
+// A thread that gives way only to its clients waits, each time that it has run, for what they do
+// between two requests; one that gives way to another program waits for all of a tick.
+constexpr std::uint64_t kWaited = 4'000'000;       // nanoseconds in a tick
+constexpr std::uint64_t kWaitedPerSlice = 64'000;  // and that for each time
 // The kernel counts in hundredths of a second.
 constexpr milliseconds kIdleWindow{100};
-// Below the second there is nowhere to send a client to; between them nothing changes.
+// Between this and kNoneIdle nothing changes.
 constexpr double kSomeIdle = 0.3;
-constexpr double kNoneIdle = 0.1;
 constexpr milliseconds kFirstPause{250};
 constexpr seconds kLongestPause{16};
 constexpr seconds kProven{2};
@@ -133,26 +133,27 @@ void GivingWay::add_this_thread() noexcept {
 }
 
 // Whether it was ready to run for long since the last look, or is and has not run at all.
-bool GivingWay::had_to_wait(Thread& thread) noexcept {
+bool GivingWay::had_to_wait(Thread& thread, bool one_serves) noexcept {
   std::array<char, 512> buffer{};
   std::string_view text = read_about(thread.schedstat, buffer);
   (void)take_number(text);  // time on a CPU
   const std::uint64_t delay = take_number(text), slices = take_number(text);
-  const bool waited = delay - thread.delay > kWaited;
-  const bool ran = slices != thread.slices;
+  const std::uint64_t ran = slices - thread.slices;
+  const bool waited = delay - thread.delay > kWaited + (one_serves ? ran * kWaitedPerSlice : 0);
   thread.delay = delay;
   thread.slices = slices;
-  if (waited || ran) return waited;
+  if (waited || ran != 0) return waited;
   return says_runnable(read_about(thread.stat, buffer));
 }
 
-bool GivingWay::look(std::uint64_t requests, double idle_cpus, Clock::time_point now) noexcept {
+bool GivingWay::look(std::uint64_t requests, double idle_cpus, Clock::time_point now,
+                     bool one_serves) noexcept {
   if (!enabled_) return false;
   const bool idle_before = idle_;
   const MutexLock lock(mutex_);
   bool waited = false;
   if (idle_) {
-    for (Thread& thread : threads_) waited = had_to_wait(thread) || waited;
+    for (Thread& thread : threads_) waited = had_to_wait(thread, one_serves) || waited;
   }
   const bool soon = decide(requests, idle_cpus, waited, now);
   if (idle_ != idle_before || (idle_ && applied_to_ != threads_.size())) apply();

@@ -38,6 +38,9 @@ class IdleCpus {
   const double unit_;  // seconds
 };
 
+// Below this share of one CPU there is none that a client could be sent to; see IdleCpus.
+inline constexpr double kNoneIdle = 0.1;
+
 // What the class is of threads that serve, while they do not give way.
 enum class Otherwise : int {
   normal,
@@ -81,7 +84,9 @@ class GivingWay {
 
   // One tick. `requests`: how many were served since the last one. `idle_cpus`: see IdleCpus. True:
   // look again after a short tick.
-  bool look(std::uint64_t requests, double idle_cpus, Clock::time_point now) noexcept;
+  // `one_serves`: one thread serves all, on the CPU of its client, so it waits for nobody else's.
+  bool look(std::uint64_t requests, double idle_cpus, Clock::time_point now,
+            bool one_serves = false) noexcept;
 
   // For tests: what look() decides with what it would have seen.
   [[nodiscard]] bool decide(std::uint64_t requests, double idle_cpus, bool waited,
@@ -95,7 +100,7 @@ class GivingWay {
     std::uint64_t delay = 0, slices = 0;  // at the last look: nanoseconds waited, times run
   };
 
-  static bool had_to_wait(Thread& thread) noexcept;
+  static bool had_to_wait(Thread& thread, bool one_serves) noexcept;
   void apply() noexcept PFS_REQUIRES(mutex_);
 
   const bool enabled_;

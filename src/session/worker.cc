@@ -184,11 +184,13 @@ void Worker::serve(Incoming& incoming, std::uint64_t begin) noexcept {
   const wire::Request& request = incoming.request;
   const bool again = begin != 0;
   if (!again) begin = monotonic_ns();
+  if (!again) client_away_.waited(begin - last_end_);
   error_.store(0, std::memory_order_relaxed);
   if (ledger_ != nullptr && !open_ledger(incoming)) return;
   record_.note(request, begin);
   current_.store(request.header.unique);
   client_ = static_cast<pid_t>(request.header.pid);
+  if (role_ == Role::reader) recent_clients_.note(request.header);
   incoming.reply.observe(*this);
   try {
     if (!again && pool_.context().state.config.trace) {
@@ -213,8 +215,9 @@ void Worker::serve(Incoming& incoming, std::uint64_t begin) noexcept {
     pool_.serve_elsewhere(std::move(incoming), begin);
     return;
   }
+  last_end_ = monotonic_ns();
   statistics_.record(request.header.opcode, error_.load(std::memory_order_relaxed) != 0,
-                     monotonic_ns() - begin);
+                     last_end_ - begin);
 }
 
 void Worker::dispatch(const wire::Request& request, wire::Reply reply, MutableByteSpan buffer) {

@@ -12,6 +12,7 @@
 
 #include "channel/channel.h"
 #include "ops/context.h"
+#include "session/following.h"
 #include "session/request_in_hand.h"
 #include "session/scheduling.h"
 #include "session/statistics.h"
@@ -31,11 +32,12 @@ enum class Role : std::uint8_t {
 // One serving thread with its queue. Lives until the pool ends. Other threads read the atomics.
 class alignas(64) Worker final : public ServingThread, public wire::AnswerObserver {
  public:
-  enum class State : std::uint8_t {
-    parked,   // without work
-    reading,  // waits for a request
+  enum class State : int {  // waited for, so that it is what a futex is
+    parked,                 // without work
+    reading,                // waits for a request
     serving,
     blocked,  // serving, and has announced that it may wait long
+    ended,    // will never serve again
   };
 
   // `queue`: nullptr for a helper.
@@ -67,6 +69,15 @@ class alignas(64) Worker final : public ServingThread, public wire::AnswerObserv
 
   [[nodiscard]] State state() const noexcept { return state_.load(); }
   void set_state(State state) noexcept { state_.store(state); }
+  // Makes a parked worker read; true for one caller only.
+  bool claim() noexcept {
+    State expected = State::parked;
+    if (!state_.compare_exchange_strong(expected, State::reading)) return false;
+    state_.notify_one();
+    return true;
+  }
+  // Called by its thread.
+  void wait_while_parked() const noexcept { state_.wait(State::parked); }
   [[nodiscard]] const ThreadStatistics& statistics() const noexcept { return statistics_; }
   [[nodiscard]] std::uint64_t served() const noexcept {
     return served_.load(std::memory_order_relaxed);
@@ -78,16 +89,22 @@ class alignas(64) Worker final : public ServingThread, public wire::AnswerObserv
   }
   // Called by its thread.
   void begin_thread() noexcept { tid_.store(::gettid()); }
+  [[nodiscard]] pid_t tid() const noexcept { return tid_.load(); }
   [[nodiscard]] Role role() const noexcept { return role_; }
   [[nodiscard]] Queue& queue() noexcept { return *queue_; }
   [[nodiscard]] Ledger* ledger() const noexcept { return ledger_; }
-  // Where it is pinned; -1: nowhere.
+  // Whether its client seems to run elsewhere, see ClientAway. By its thread.
+  [[nodiscard]] bool client_away() noexcept { return client_away_.suspects(last_end_); }
+  [[nodiscard]] RecentClients& recent_clients() noexcept { return recent_clients_; }
+  // Where it is pinned while every reader is at home; -1: nowhere.
   [[nodiscard]] int cpu() const noexcept { return cpu_; }
 
   std::thread thread;
   std::uint64_t served_at_last_look = 0;    // the monitor's
   std::uint64_t served_when_scheduled = 0;  // the scheduler's
-  std::optional<GivingWay> giving_way;      // of a bound worker; constant once it runs
+  static constexpr int kUnknown = -2;
+  std::atomic<int> placed_at{-1};       // where it was pinned last; -1: nowhere
+  std::optional<GivingWay> giving_way;  // of a bound worker; constant once it runs
 
  private:
   void dispatch(const wire::Request& request, wire::Reply reply, MutableByteSpan buffer);
@@ -114,6 +131,9 @@ class alignas(64) Worker final : public ServingThread, public wire::AnswerObserv
   std::atomic<std::uint64_t> served_{0};
   wire::Reply moved_;  // of a request that goes elsewhere
   ThreadStatistics statistics_;
+  RecentClients recent_clients_;
+  ClientAway client_away_;
+  std::uint64_t last_end_ = 0;  // when it was done with a request
 };
 
 }  // namespace passthroughfs

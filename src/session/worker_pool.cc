@@ -3,7 +3,6 @@
 
 #include <fmt/format.h>
 #include <pthread.h>
-#include <sched.h>
 
 #include <chrono>
 #include <csignal>
@@ -28,18 +27,6 @@ constexpr milliseconds kIdleTick{250};
 
 LogRateLimit g_thread_log(1);
 
-void pin_to(int cpu) noexcept {
-  const auto bits = static_cast<std::size_t>(cpu) + 1;
-  cpu_set_t* const set = CPU_ALLOC(bits);
-  if (set == nullptr) return;
-  const std::size_t size = CPU_ALLOC_SIZE(bits);
-  CPU_ZERO_S(size, set);
-  CPU_SET_S(static_cast<std::size_t>(cpu), size, set);
-  // A container may not let us, or the CPU is off; then the scheduler places the thread.
-  (void)::pthread_setaffinity_np(::pthread_self(), size, set);
-  CPU_FREE(set);
-}
-
 bool is_forget(const wire::InHeader& header) noexcept {
   const auto opcode = static_cast<wire::Opcode>(header.opcode);
   return opcode == wire::Opcode::forget || opcode == wire::Opcode::batch_forget;
@@ -62,19 +49,14 @@ void block_signals() noexcept {
   (void)::pthread_sigmask(SIG_BLOCK, &all, nullptr);
 }
 
-std::vector<int> cpus_to_pin() {
-  std::vector<int> out = usable_cpus();
-  if (out.empty()) out.push_back(0);
-  return out;
-}
-
 }  // namespace
 
 WorkerPool::WorkerPool(Channel& channel, ServeContext context, unsigned workers)
     : channel_(channel),
       context_(context),
+      cpus_(cpus_to_pin()),
       wanted_(static_cast<unsigned>(
-          std::min<std::size_t>(workers != 0 ? workers : cpus_to_pin().size(), kMostPinned))),
+          std::min<std::size_t>(workers != 0 ? workers : cpus_.size(), kMostPinned))),
       wanted_readers_(wanted_) {}
 
 WorkerPool::~WorkerPool() {
@@ -165,8 +147,7 @@ Result<void> WorkerPool::start_bound(std::span<const int> cpus) {
 
 Result<void> WorkerPool::start_readers() {
   if (bound_) return add_worker(Role::reader, -1);
-  const std::vector<int> cpus = cpus_to_pin();
-  for (unsigned i = 0; i < wanted_; ++i) TRY(add_worker(Role::reader, cpus[i % cpus.size()]));
+  for (unsigned i = 0; i < wanted_; ++i) TRY(add_worker(Role::reader, cpus_[i % cpus_.size()]));
   return ok();
 }
 
@@ -252,9 +233,9 @@ void WorkerPool::run(Worker& worker) noexcept {
   if (Ledger* const ledger = worker.ledger()) {
     ledger_in_hand() = {ledger, context_.state.ledgers->grants(*ledger)};
   }
-  if (worker.cpu() >= 0) pin_to(worker.cpu());
+  place(worker);
   if (!become_fit(worker)) {
-    worker.set_state(Worker::State::parked);
+    worker.set_state(Worker::State::ended);
     return;
   }
   if (worker.giving_way) worker.giving_way->add_this_thread();
@@ -265,7 +246,7 @@ void WorkerPool::run(Worker& worker) noexcept {
     run_queue(worker);
     worker.queue().detach();
   }
-  worker.set_state(Worker::State::parked);
+  worker.set_state(Worker::State::ended);
 }
 
 // False: the thread is to leave.
@@ -289,7 +270,6 @@ bool WorkerPool::attach(Worker& worker) noexcept {
 }
 
 void WorkerPool::run_queue(Worker& worker) noexcept {
-  const bool overflow = worker.cpu() < 0;
   while (!stopping_.load(std::memory_order_relaxed)) {
     worker.set_state(Worker::State::reading);
     auto incoming = worker.queue().next();
@@ -302,21 +282,15 @@ void WorkerPool::run_queue(Worker& worker) noexcept {
     worker.set_state(Worker::State::serving);
     const bool forgets = is_forget((*incoming)->request.header);
     worker.serve(**incoming);
+    if (one_reader_at_.load(std::memory_order_relaxed) >= 0 && worker.client_away()) {
+      follow_client(worker);
+    }
     if (bound_ && worker.role() == Role::reader) {
       if (forgets) let_forgets_gather();
-    } else if (overflow && superfluous(worker)) {
+    } else if (count() - parked_.load(std::memory_order_relaxed) > 1 && superfluous(worker)) {
       park(worker);
     }
   }
-}
-
-void WorkerPool::park(Worker& worker) noexcept {
-  worker.set_state(Worker::State::parked);
-  MutexLock lock(mutex_);
-  ++parked_;
-  while (wake_parked_ == 0 && !stopping_.load()) changed_.wait(mutex_);
-  if (wake_parked_ > 0) --wake_parked_;
-  --parked_;
 }
 
 void WorkerPool::run_helper(Worker& worker) noexcept {
@@ -354,51 +328,6 @@ void WorkerPool::serve_elsewhere(Incoming incoming, std::uint64_t begin) noexcep
   if (more) (void)add_worker(Role::helper, -1);
 }
 
-// ---- readers -----------------------------------------------------------------------------------
-
-// Whether nobody would take the next request.
-bool WorkerPool::reader_missing() const noexcept {
-  for (std::size_t i = 0; i < count(); ++i) {
-    const Worker& worker = *workers_[i];
-    if (worker.role() == Role::reader && worker.state() == Worker::State::reading) return false;
-  }
-  return true;
-}
-
-bool WorkerPool::all_readers_stuck() const noexcept {
-  for (std::size_t i = 0; i < count(); ++i) {
-    const Worker& worker = *workers_[i];
-    if (worker.role() != Role::reader || worker.state() == Worker::State::parked) continue;
-    if (!worker.stuck()) return false;
-  }
-  return true;
-}
-
-bool WorkerPool::superfluous(const Worker& worker) const noexcept {
-  unsigned others = 0;
-  for (std::size_t i = 0; i < count(); ++i) {
-    const Worker& other = *workers_[i];
-    if (&other == &worker || other.role() != Role::reader) continue;
-    const Worker::State state = other.state();
-    if (state == Worker::State::reading || state == Worker::State::serving) ++others;
-  }
-  return others >= wanted_readers_;
-}
-
-void WorkerPool::ensure_reader() noexcept {
-  if (!reader_missing()) return;
-  {
-    MutexLock lock(mutex_);
-    if (parked_ > wake_parked_) {
-      ++wake_parked_;
-      changed_.notify_one();
-      return;
-    }
-  }
-  // Without another thread clients wait until this one is back; nothing is lost.
-  (void)add_worker(Role::reader, -1);
-}
-
 // ---- the monitor -------------------------------------------------------------------------------
 
 void WorkerPool::monitor() noexcept {
@@ -432,22 +361,6 @@ void WorkerPool::end_recovery() noexcept {
   } else if (now - *all_read_since_ > kMoment) {
     context_.recovery.forget_answered();
   }
-}
-
-// No thread reads and none has finished anything since the last look: all of them wait. True: look
-// again soon.
-bool WorkerPool::look_at_readers() noexcept {
-  bool moved = false;
-  for (std::size_t i = 0; i < count(); ++i) {
-    Worker& worker = *workers_[i];
-    if (worker.role() != Role::reader) continue;
-    const std::uint64_t served = worker.served();
-    moved = moved || served != worker.served_at_last_look;
-    worker.served_at_last_look = served;
-  }
-  const bool missing = reader_missing();
-  if (missing && !moved && all_readers_stuck()) ensure_reader();
-  return moved || missing;
 }
 
 // The same for each CPU with a queue of its own.
@@ -505,7 +418,11 @@ void WorkerPool::schedule() noexcept {
       if (worker.role() == Role::reader) read += requests;
       soon = soon || requests != 0;
     }
-    if (!bound_) soon = readers_giving_way_.look(read, idle_cpus, now) || soon;
+    if (!bound_) {
+      const bool one = one_reader_at_.load(std::memory_order_relaxed) >= 0;
+      soon = readers_giving_way_.look(read, idle_cpus, now, one) || soon;
+      follow_clients(read, idle_cpus, now);
+    }
 
     MutexLock lock(schedule_mutex_);
     const auto until = now + (soon ? kBusyTick : kIdleTick);
@@ -567,7 +484,7 @@ void WorkerPool::stop() noexcept {
     MutexLock lock(mutex_);  // so that nobody is between the check and the wait
     if (decision_ == Decision::open) decision_ = Decision::leave;
   }
-  changed_.notify_all();
+  wake_parked();
   jobs_changed_.notify_all();
   attach_changed_.notify_all();
   channel_.wake_all();

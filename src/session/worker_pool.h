@@ -16,6 +16,7 @@
 #include "base/mutex.h"
 #include "channel/channel.h"
 #include "ops/mount_state.h"
+#include "session/following.h"
 #include "session/recovery.h"
 #include "session/scheduling.h"
 #include "session/worker.h"
@@ -37,7 +38,9 @@ struct ServeContext {
 // over while others wait. A thread that is about to wait long says so
 // (ServingThread::begin_blocking); if nobody else is reading then, an overflow thread starts to. A
 // monitor does the same for waits that nobody announced: when no thread reads and none has finished
-// a request for a tick. Overflow threads go back to sleep as soon as enough others serve.
+// a request for a tick. Overflow threads go back to sleep as soon as enough others serve. While one
+// client sends nearly all requests only one thread reads, on that client's CPU, and all the others
+// are parked (following.h, readers.cc).
 //
 // Every CPU has a queue of its own (io_uring): one bound worker per CPU, pinned to it, and one
 // reader for the rest (FORGET, INTERRUPT). A bound worker cannot hand over its queue, so a request
@@ -94,6 +97,7 @@ class WorkerPool {
     std::uint64_t begin;
   };
 
+  static std::vector<int> cpus_to_pin();
   Result<void> start_all();
   Result<void> start_bound(std::span<const int> cpus);
   Result<void> start_readers();
@@ -107,7 +111,13 @@ class WorkerPool {
   void run_helper(Worker& worker) noexcept;
   void park(Worker& worker) noexcept;
   void monitor() noexcept;
+  void wake_parked() noexcept;
   bool look_at_readers() noexcept;
+  void put(Worker& worker, int one_reader_at) noexcept;
+  void place(Worker& worker) noexcept;
+  void follow_client(Worker& worker) noexcept;
+  void follow_clients(std::uint64_t requests, double idle_cpus,
+                      std::chrono::steady_clock::time_point now) noexcept;
   void end_recovery() noexcept;
   bool look_at_bound() noexcept;
   void schedule() noexcept;
@@ -123,13 +133,20 @@ class WorkerPool {
 
   Channel& channel_;
   ServeContext context_;
-  unsigned wanted_;          // pinned workers
-  unsigned wanted_readers_;  // that read or serve at a time
+  const std::vector<int> cpus_;  // where threads may run
+  unsigned wanted_;              // pinned workers
+  unsigned wanted_readers_;      // that read or serve at a time
   std::optional<Errno> unbound_for_;
   bool bound_ = false;
   std::array<std::unique_ptr<Worker>, kMostThreads> workers_;
   std::atomic<std::size_t> count_{0};
   std::atomic<bool> stopping_{false};
+
+  // Of readers that any of them may stand in for, see Following.
+  std::atomic<int> one_reader_at_{-1};  // a CPU, or: all of them at home
+  std::atomic<pid_t> one_client_{0};    // whom the one reader follows
+  std::atomic<std::size_t> parked_{0};  // at least so many
+  std::atomic<std::uint64_t> handovers_{0};
 
   // INTERRUPTs for requests that nobody had taken up; the oldest is overwritten. A number that is
   // never asked for does no harm: numbers are not used twice.
@@ -139,13 +156,10 @@ class WorkerPool {
   std::optional<std::chrono::steady_clock::time_point> all_read_since_;  // the monitor's
 
   mutable Mutex mutex_;
-  ConditionVariable changed_;        // for parked workers
   ConditionVariable ended_changed_;  // for wait()
   ConditionVariable monitor_wake_;
   ConditionVariable jobs_changed_;
   ConditionVariable attach_changed_;
-  unsigned wake_parked_ PFS_GUARDED_BY(mutex_) = 0;
-  unsigned parked_ PFS_GUARDED_BY(mutex_) = 0;
   bool ended_ PFS_GUARDED_BY(mutex_) = false;
   bool poked_ PFS_GUARDED_BY(mutex_) = false;
   Errno how_ PFS_GUARDED_BY(mutex_) = Errno(ENODEV);
@@ -167,7 +181,9 @@ class WorkerPool {
   mutable Mutex schedule_mutex_;  // of the scheduler and of who ends it
   ConditionVariable schedule_changed_;
   bool schedule_ended_ PFS_GUARDED_BY(schedule_mutex_) = false;
-  IdleCpus idle_cpus_;  // the scheduling thread's
+  IdleCpus idle_cpus_;                // the scheduling thread's
+  Following following_{cpus_};        // likewise
+  std::uint64_t handovers_seen_ = 0;  // likewise
   std::thread scheduler_;
 };
 
