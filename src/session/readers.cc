@@ -55,23 +55,25 @@ bool WorkerPool::all_readers_stuck() const noexcept {
   return true;
 }
 
-// Whether enough others read, or serve and will.
+// Whether enough others read, or serve and will. One that serves may wait for long, unannounced, so
+// without another that reads nobody is superfluous.
 bool WorkerPool::superfluous(const Worker& worker) const noexcept {
   const bool one = one_reader_at_.load() >= 0;
   if (!one && worker.cpu() >= 0) return false;
   unsigned others = 0;
+  bool one_reads = false;
   for (std::size_t i = 0; i < count(); ++i) {
     const Worker& other = *workers_[i];
     if (&other == &worker || other.role() != Role::reader) continue;
     const Worker::State state = other.state();
     if (state == Worker::State::reading) {
-      if (one) return true;
+      one_reads = true;
       ++others;
     } else if (state == Worker::State::serving) {
       ++others;
     }
   }
-  return !one && others >= wanted_readers_;
+  return one_reads && (one || others >= wanted_readers_);
 }
 
 // No lock: a thread of the idle class could hold it, see GivingWay. Instead all sides write their
