@@ -496,7 +496,8 @@ bool WorkerPool::drain(milliseconds most) noexcept {
   for (;;) {
     bool left = true;
     for (std::size_t i = 0; i < count(); ++i) {
-      left = left && workers_[i]->state() == Worker::State::parked;
+      const Worker::State state = workers_[i]->state();
+      left = left && (state == Worker::State::parked || state == Worker::State::ended);
     }
     if (left || steady_clock::now() >= until) return left;
     std::this_thread::sleep_for(milliseconds(1));
