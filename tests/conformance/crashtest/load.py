@@ -3,6 +3,7 @@
 import contextlib
 import os
 import random
+import shutil
 import signal
 import time
 
@@ -31,7 +32,32 @@ def features_of(directory):
         except OSError:
             features["zero ranges"] = False
     os.unlink(path)
+    features["mixes order up"] = mixes_order_up(os.path.join(directory, "order"))
     return features
+
+
+def mixes_order_up(directory):
+    """Whether a listing tells names again when one is renamed to the name that comes next in it, as
+    tmpfs does it."""
+    os.mkdir(directory)
+    for number in range(40):
+        with open(f"{directory}/n{number:03}", "w"):
+            pass
+    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        order = []
+        while entries := kernel.getdents(fd, 4000):
+            order += [name for name, _ in entries if name.startswith("n")]
+        os.lseek(fd, 0, os.SEEK_SET)
+        told = [name for _ in range(3) for name, _ in kernel.getdents(fd, 200)]
+        following = order[order.index(told[-1]) + 1]
+        os.rename(f"{directory}/{order[-1]}", f"{directory}/{following}")
+        while entries := kernel.getdents(fd, 4000):
+            told += [name for name, _ in entries]
+    finally:
+        os.close(fd)
+        shutil.rmtree(directory)
+    return len(told) != len(set(told))
 
 
 def client_process(number, root, options, features, pulse):
