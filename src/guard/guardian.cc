@@ -31,6 +31,10 @@ constexpr std::uint64_t kFirstPause = kSecond / 100;
 constexpr std::uint64_t kLongestPause = kSecond;
 // So many in a row that did not even come to serve, and it is given up.
 constexpr unsigned kMostStillborn = 20;
+// Until it has closed what it does not know, at most: on a machine that is far too busy.
+constexpr std::uint64_t kLongestTakeover = 60 * kSecond;
+// How often one is looked at that cannot be waited for.
+constexpr std::uint64_t kLook = kSecond / 500;
 // How long a server waits for the guardian to say what it thinks of a program.
 constexpr std::uint64_t kLongestTrial = 20 * kSecond;
 
@@ -137,7 +141,7 @@ Outcome<Guardian::Ended> Guardian::watch() {
   for (;;) {
     look_after_deputy();
     answer_request();
-    if (!wait_for_end(0)) {
+    if (server_ != 0 && !wait_for_end(0)) {
       announce();
       continue;
     }
@@ -159,8 +163,11 @@ Outcome<Guardian::Ended> Guardian::watch() {
     const bool has_served = page().has_served.load();
     young = !has_served || monotonic_ns() - ready < kYoung ? young + 1 : 0;
     stillborn = has_served ? 0 : stillborn + 1;
-    log_error("the server (pid {}) {}; starting another", server_,
-              server_end_.valid() ? "is gone" : end_of(status_));
+    if (server_ == 0 || adopted_) {
+      log_error("the server is gone; starting another");
+    } else {
+      log_error("the server (pid {}) {}; starting another", server_, end_of(status_));
+    }
     if (manager_ != nullptr) manager_->tell("STATUS=the server has died, starting another");
     server_ = 0;
     server_end_.reset();
@@ -192,11 +199,12 @@ Result<void> Guardian::start_server() noexcept {
   page().has_served.store(false);
   page().ending.store(false);
   page().state.store(State::starting);
-  const pid_t child = clone_with_descriptors();
+  // Noted by the kernel, so that a deputy knows of it whenever this process is killed.
+  const pid_t child = clone_with_descriptors(&page().server);
   if (child < 0) return Errno::last();
   if (child == 0) be_server(again);
   server_ = child;
-  page().server.store(child);
+  adopted_ = false;
   pulse_.renew();
   silence_told_ = false;
   ended_at_ = 0;
@@ -205,12 +213,28 @@ Result<void> Guardian::start_server() noexcept {
 
 bool Guardian::server_has_ended() noexcept {
   if (server_ <= 0) return false;
-  if (server_end_.valid()) {
+  if (adopted_) {
+    if (!server_end_.valid()) {
+      // While it takes over it closes every descriptor that it does not know. Where the kernel
+      // does not say whether it is there still, it has had the time for that.
+      if (page().state.load() == State::starting && has_memory(server_) &&
+          monotonic_ns() - adopted_at_ < kLongestTakeover) {
+        return false;
+      }
+      server_end_ = UniqueFd(static_cast<int>(::syscall(SYS_pidfd_open, server_, 0)));
+      if (!server_end_.valid()) return true;
+    }
     pollfd ended{.fd = server_end_.get(), .events = POLLIN, .revents = 0};
     return ::poll(&ended, 1, 0) == 1;
   }
-  const pid_t ended = ::waitpid(server_, &status_, WNOHANG);
-  return ended == server_ || (ended < 0 && errno == ECHILD);
+  siginfo_t info{};
+  const int found = ::waitid(P_PID, static_cast<id_t>(server_), &info, WEXITED | WNOHANG | WNOWAIT);
+  if (found == 0 && info.si_pid == 0) return false;
+  if (found < 0 && errno != ECHILD) return false;
+  // Before its number can be another process's: a deputy would wait for that one.
+  page().server.store(0);
+  (void)::waitpid(server_, &status_, WNOHANG);
+  return true;
 }
 
 bool Guardian::wait_for_end(std::uint64_t most_ns) noexcept {
@@ -231,6 +255,7 @@ bool Guardian::wait_for_end(std::uint64_t most_ns) noexcept {
       if (now >= until) return false;
       left = until - now;
     }
+    if (adopted_ && !server_end_.valid()) left = std::min(left == 0 ? kLook : left, kLook);
     const auto came = signals_.wait(server_end_.get(), left);
     if (came.stop && !stop_wanted_ && manager_ != nullptr) {
       manager_->tell("STOPPING=1\nSTATUS=unmounting");
@@ -270,6 +295,7 @@ void Guardian::start_deputy() noexcept {
     return;
   }
   deputy_ = 0;
+  (void)server_end_.release();  // the number is the guardian's, and may be anything later
   (void)::prctl(PR_SET_PDEATHSIG, SIGCHLD, 0, 0, 0);
   while (::getppid() == guardian) (void)signals_.wait(-1, 0);
   be_deputy();
@@ -279,16 +305,9 @@ void Guardian::start_deputy() noexcept {
 void Guardian::be_deputy() noexcept {
   page().guardian.store(::getpid());
   page().deputy.store(0);
-  server_ = page().server.load();
-  // One that starts closes whatever it does not know.
-  constexpr std::uint64_t kMoment = kSecond / 200, kToStart = 60 * kSecond;
-  const std::uint64_t until = monotonic_ns() + kToStart;
-  while (!page().has_served.load() && ::kill(server_, 0) == 0 && monotonic_ns() < until) {
-    stop_wanted_ = signals_.wait(-1, kMoment).stop || stop_wanted_;
-  }
-  // Not a child of ours. One that has ended may be somebody else's number by now.
-  server_end_ = UniqueFd(static_cast<int>(::syscall(SYS_pidfd_open, server_, 0)));
-  if (!server_end_.valid()) server_ = 0;
+  server_ = page().server.load();  // 0: it has ended, too, and watch() goes on with that
+  adopted_ = server_ != 0;
+  adopted_at_ = monotonic_ns();
   log_warning("the guardian was killed; pid {} watches the server now", ::getpid());
   start_deputy();
 }

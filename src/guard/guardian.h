@@ -147,7 +147,9 @@ class Guardian {
   std::vector<int> descriptors_;  // sorted
   std::string oom_score_;         // as it was, and is the server's
   pid_t server_ = 0;
-  UniqueFd server_end_;  // of a server that is not a child of this process
+  bool adopted_ = false;  // the server, from a guardian that was killed
+  std::uint64_t adopted_at_ = 0;
+  UniqueFd server_end_;  // of such a one
   pid_t deputy_ = 0;
   int status_ = 0;
   bool stop_wanted_ = false;

@@ -8,13 +8,16 @@
 #include <sched.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <cerrno>
 #include <csignal>
+#include <cstddef>
 #include <cstdlib>
 #include <cstring>
 #include <ctime>
@@ -62,19 +65,29 @@ WatchedSignals::Came WatchedSignals::wait(int fd, std::uint64_t most_ns) const n
           .reopen = (came & 1U << SIGHUP) != 0};
 }
 
-pid_t clone_with_descriptors() noexcept {
+pid_t clone_with_descriptors(std::atomic<pid_t>* noted) noexcept {
+  static_assert(sizeof(*noted) == sizeof(pid_t));
   unsigned long flags = CLONE_FILES | SIGCHLD;
+  if (noted != nullptr) flags |= CLONE_PARENT_SETTID;
   void* number = nullptr;
   if (::prctl(PR_GET_TID_ADDRESS, &number, 0, 0, 0) == 0 && number != nullptr) {
     flags |= CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID;
   }
 #if defined(__s390x__)
-  return static_cast<pid_t>(::syscall(SYS_clone, nullptr, flags, nullptr, number, nullptr));
+  return static_cast<pid_t>(::syscall(SYS_clone, nullptr, flags, noted, number, nullptr));
 #elif defined(__x86_64__)
-  return static_cast<pid_t>(::syscall(SYS_clone, flags, nullptr, nullptr, number, nullptr));
+  return static_cast<pid_t>(::syscall(SYS_clone, flags, nullptr, noted, number, nullptr));
 #else
-  return static_cast<pid_t>(::syscall(SYS_clone, flags, nullptr, nullptr, nullptr, number));
+  return static_cast<pid_t>(::syscall(SYS_clone, flags, nullptr, noted, nullptr, number));
 #endif
+}
+
+// ESRCH: no such process, or one whose memory is gone. Whether this one may read it does not
+// matter.
+bool has_memory(pid_t process) noexcept {
+  std::byte byte{};
+  const iovec to{.iov_base = &byte, .iov_len = 1}, from{.iov_base = nullptr, .iov_len = 1};
+  return ::process_vm_readv(process, &to, 1, &from, 1, 0) >= 0 || errno != ESRCH;
 }
 
 Result<std::vector<int>> open_descriptors() {

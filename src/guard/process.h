@@ -5,6 +5,7 @@
 
 #include <sys/types.h>
 
+#include <atomic>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -35,8 +36,12 @@ class WatchedSignals {
 
 // As fork(), but with the descriptors shared. The first thread's own number, which the C library
 // keeps, is set as fork() sets it where the kernel tells its address; where it does not, that
-// thread should do nothing that would need it. -1 and errno.
-[[nodiscard]] pid_t clone_with_descriptors() noexcept;
+// thread should do nothing that would need it. `noted`, if any, gets the child's number before the
+// child runs. -1 and errno.
+[[nodiscard]] pid_t clone_with_descriptors(std::atomic<pid_t>* noted = nullptr) noexcept;
+
+// Whether a process is there and not about to end: told without a descriptor.
+[[nodiscard]] bool has_memory(pid_t process) noexcept;
 
 // Of this process, sorted. Errors: those of reading /proc/self/fd. std::bad_alloc.
 [[nodiscard]] Result<std::vector<int>> open_descriptors();

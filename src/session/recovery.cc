@@ -29,18 +29,32 @@ class InHand {
   const LedgerInHand before_;
 };
 
+// What would lead out of its bounds if it was damaged.
+void distrust(Ledger& ledger) noexcept {
+  constexpr int kLargestErrno = 511;  // that the kernel takes
+  if (ledger.granted.load() > Ledgers::kMostGrants) ledger.granted.store(0);
+  if (ledger.counted_at >= Ledgers::kMostGrants && ledger.counted_how != CountChange::kForget) {
+    ledger.counted_slot.store(0);
+  }
+  if (ledger.result_bytes > Ledger::kResultRoom || ledger.result_error < 0 ||
+      ledger.result_error > kLargestErrno) {
+    ledger.has_result = 0;
+  }
+}
+
 }  // namespace
 
 Result<void> Recovery::take_tables(std::span<const int> kept, std::int64_t died) {
   fault_point(Fault::recover);
   InodeTable& inodes = *state_.inodes;
-  inodes.begin_recovery(state_.config.journal == JournalMode::off ? nullptr : &mapped_);
+  TRY(state_.handles->check());
+  TRY(state_.locks.check());
+  TRY(inodes.begin_recovery(state_.config.journal == JournalMode::off ? nullptr : &mapped_));
   find_ledgers(died);
   TRY(state_.handles->recover());
   TRY(inodes.recover());
-  TRY(state_.locks.recover());
-  close_unowned(kept);
-  return ok();
+  TRY(state_.locks.recover([&](int fd, NodeId node) { return inodes.is_open_on(fd, node); }));
+  return close_unowned(kept);
 }
 
 void Recovery::find_ledgers(std::int64_t died) {
@@ -48,6 +62,7 @@ void Recovery::find_ledgers(std::int64_t died) {
   Ledgers& all = *state_.ledgers;
   for (std::uint32_t i = 0; i < all.capacity(); ++i) {
     Ledger& ledger = all.at(i);
+    distrust(ledger);
     const auto settled = CountChange::settle(ledger, all.grants(ledger));
     if (settled.slot != 0) {
       state_.inodes->set_count_in_recovery(settled.slot, settled.count);
@@ -74,21 +89,27 @@ void Recovery::find_ledgers(std::int64_t died) {
 }
 
 // The numbers in between are closed in runs: there are fewer of them than descriptors.
-void Recovery::close_unowned(std::span<const int> kept) {
-  std::vector<int> owned(kept.begin(), kept.end());
+// EUCLEAN: two records have the same one, which the end of either would close for the other.
+Result<void> Recovery::close_unowned(std::span<const int> kept) {
+  std::vector<int> owned;
   const auto own = [&](int fd) { owned.push_back(fd); };
   state_.inodes->for_each_descriptor(own);
   state_.handles->for_each_descriptor(own);
   state_.locks.for_each_descriptor(own);
+  std::sort(owned.begin(), owned.end());
+  if (std::adjacent_find(owned.begin(), owned.end()) != owned.end()) return Err(EUCLEAN);
   state_.source.for_each_descriptor(own);
+  owned.insert(owned.end(), kept.begin(), kept.end());
   std::sort(owned.begin(), owned.end());
   unsigned next = 0;
   for (const int fd : owned) {
+    if (fd < 0) continue;  // a damaged record's
     const auto number = static_cast<unsigned>(fd);
     if (number > next) (void)::close_range(next, number - 1, 0);
     next = std::max(next, number + 1);
   }
   (void)::close_range(next, ~0U, 0);
+  return ok();
 }
 
 void Recovery::finish_orphans(const wire::DecodeOptions& decode) noexcept {

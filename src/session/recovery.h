@@ -65,7 +65,7 @@ class Recovery {
 
  private:
   void find_ledgers(std::int64_t died);
-  void close_unowned(std::span<const int> kept);
+  Result<void> close_unowned(std::span<const int> kept);
 
   MountState& state_;
   Mutex mutex_;

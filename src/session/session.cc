@@ -413,7 +413,10 @@ Result<void> SessionImpl::serve(const Takeover& takeover, std::string& message) 
   }
   if (recovers()) TRY(open_journal(message));
   if (state_.journal) state_.journal->start(state_.own_device);
-  if (takeover.again) recovery_.finish_orphans(settled_.decode);
+  if (takeover.again) {
+    recovery_.finish_orphans(settled_.decode);
+    state_.ledgers->free_unused_rooms();
+  }
   notifier_ = std::make_unique<Notifier>(*channel_);
   state_.invalidations = notifier_.get();
   pool_ = std::make_unique<WorkerPool>(*channel_,

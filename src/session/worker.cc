@@ -109,6 +109,11 @@ bool Worker::take_over(Incoming& incoming, std::uint64_t unique) noexcept {
   Recovery& recovery = pool_.context().recovery;
   Ledger* const earlier = recovery.claim(unique);
   if (earlier == nullptr) return true;
+  if (earlier->opcode != incoming.request.header.opcode ||
+      earlier->node != incoming.request.header.nodeid) {
+    Recovery::close(*earlier);  // damaged
+    return true;
+  }
   if (earlier->phase.load() == Ledger::kAnswering && earlier->has_result != 0) {
     const ByteSpan result = ByteSpan(earlier->result).first(earlier->result_bytes);
     if (!incoming.reply.once_more(earlier->result_error, result)) recovery.take_back(*earlier);

@@ -42,7 +42,10 @@ void MountFds::recover() {
   if (!kept_) return;
   for (const Kept& kept : kept_->entries()) {
     // What was remembered before this process was made is known, and owned, already.
-    if (fds_.find(kept.mount_id) == fds_.end()) fds_.emplace(kept.mount_id, UniqueFd(kept.fd));
+    if (fds_.find(kept.mount_id) != fds_.end()) continue;
+    // Otherwise the record is damaged.
+    const auto handle = FileHandle::of(BorrowedFd(kept.fd));
+    if (handle && handle->mount_id == kept.mount_id) fds_.emplace(kept.mount_id, UniqueFd(kept.fd));
   }
 }
 

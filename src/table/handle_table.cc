@@ -2,6 +2,7 @@
 #include "table/handle_table.h"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 
 #include <algorithm>
 #include <ctime>
@@ -159,16 +160,32 @@ void HandleTable::destroy(Handle& handle) noexcept {
   inodes_.drop_hold(inode_slot);
 }
 
+bool HandleTable::is_whole(const Handle& handle, const Inode& inode) noexcept {
+  if (handle.kind > HandleKind::directory || handle.io > HandleIo::passthrough) return false;
+  if ((handle.kind == HandleKind::directory) != S_ISDIR(inode.type)) return false;
+  const int fd = handle.fd.load(std::memory_order_relaxed);
+  if (fd < 0) return handle.io == HandleIo::passthrough;
+  return InodeTable::is_open_on(fd, inode);
+}
+
 Result<void> HandleTable::recover() {
   stream_region_.clear();  // pointers of the dead process
   open_.store(0);
-  return slots_.rebuild([&](Handle& handle, bool live) {
-    Inode* const inode = live ? inodes_.hold_in_recovery(handle.inode_slot) : nullptr;
+  std::size_t damaged = 0;
+  TRY(slots_.rebuild([&](Handle& handle, bool live) {
+    Inode* inode = live ? inodes_.hold_in_recovery(handle.inode_slot, handle.node) : nullptr;
+    if (inode != nullptr && !is_whole(handle, *inode)) {
+      --inode->holds;
+      inode = nullptr;
+    }
+    if (live && inode == nullptr) ++damaged;
     if (inode == nullptr) {
       handle.fd.store(-1);
       handle.direct_fd.store(-1);
       return SlotTable<Handle>::Fate::ends;
     }
+    const int direct = handle.direct_fd.load(std::memory_order_relaxed);
+    if (direct >= 0 && !InodeTable::is_open_on(direct, *inode)) handle.direct_fd.store(-1);
     open_.fetch_add(1, std::memory_order_relaxed);
     if (handle.kind == HandleKind::directory) {
       stream_of(handle) = new DirStream;
@@ -179,7 +196,9 @@ Result<void> HandleTable::recover() {
       ++inode->daemon_opens;
     }
     return SlotTable<Handle>::Fate::goes_on;
-  });
+  }));
+  if (damaged != 0) log_error("{} open files are damaged in memory, and gone", damaged);
+  return ok();
 }
 
 void HandleTable::for_each(const Visitor& visit) { (void)for_some(0, SIZE_MAX, visit); }

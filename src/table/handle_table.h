@@ -126,9 +126,12 @@ class HandleTable {
   [[nodiscard]] NodeId node_of(std::uint64_t fh) noexcept;
 
   // See InodeTable::begin_recovery(). Handles that were released are gone afterwards, all others
-  // are as they were, with nobody using them; counts of opens in their inodes are made anew.
+  // are as they were, with nobody using them; counts of opens in their inodes are made anew. One
+  // whose record is damaged, so that its descriptor is another file's, is gone (EBADF).
   // EUCLEAN: the memory is not what this table left in it. std::bad_alloc.
   Result<void> recover();
+  // EUCLEAN, see recover(): nothing was changed.
+  [[nodiscard]] Result<void> check() const noexcept { return slots_.check(); }
   template <typename Visit>
   void for_each_descriptor(Visit&& visit) const {
     for (std::uint32_t slot = 1; slot < slots_.high_water(); ++slot) {
@@ -162,6 +165,7 @@ class HandleTable {
  private:
   friend class HandleRef;
   HandleTable(InodeTable& inodes, Region region, Region streams);
+  static bool is_whole(const Handle& handle, const Inode& inode) noexcept;
   // The first open handle that `wanted(handle)` says yes to, if any.
   template <typename Wanted>
   HandleRef find_if(Wanted&& wanted) noexcept;

@@ -2,12 +2,17 @@
 #include "table/inode_table.h"
 
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 
 #include <bit>
+#include <cerrno>
 #include <cstring>
 #include <new>
+#include <unordered_map>
 
+#include "base/log.h"
 #include "source/sys.h"
 #include "table/ledger.h"
 #include "wire/opcode.h"
@@ -489,7 +494,54 @@ bool InodeTable::relieve() noexcept { return sweep() > 0; }
 
 // ---- taking over -------------------------------------------------------------------------------
 
-void InodeTable::begin_recovery(std::vector<NodeId>* mapped) {
+// Where a file system does not keep numbers for good, as overlayfs when it copies a file up, there
+// is only its type to go by.
+bool InodeTable::is_open_on(int fd, const Inode& inode) noexcept {
+  struct statx st {};
+  constexpr unsigned kMask = STATX_TYPE | STATX_INO;
+  if (::statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, kMask, &st) != 0) return errno != EBADF;
+  if ((st.stx_mode & S_IFMT) != inode.type) return false;
+  if (st.stx_ino == inode.key.ino &&
+      device_number(st.stx_dev_major, st.stx_dev_minor) == inode.key.device) {
+    return true;
+  }
+  struct statfs fs {};
+  return ::fstatfs(fd, &fs) == 0 && fs.f_type == OVERLAYFS_SUPER_MAGIC;
+}
+
+bool InodeTable::is_open_on(int fd, NodeId id) const noexcept {
+  const std::uint32_t slot = SlotNumber::slot(id);
+  if (slot == 0 || slot >= slots_.high_water()) return false;
+  const Inode& inode = slots_.at(slot);
+  return slots_.is_live(inode) && id_of(inode) == id && is_open_on(fd, inode);
+}
+
+bool InodeTable::is_whole(const Inode& inode) noexcept {
+  if (inode.key.ino == 0) return false;
+  const int fd = inode.fd.load(std::memory_order_relaxed);
+  if (fd >= 0) return is_open_on(fd, inode);
+  return inode.handle_bytes != 0 && inode.handle_bytes <= FileHandle::kMaxBytes;
+}
+
+Result<void> InodeTable::begin_recovery(std::vector<NodeId>* mapped) {
+  TRY(slots_.check());
+  if (!is_whole(slots_.at(static_cast<std::uint32_t>(kRoot)))) return Err(EUCLEAN);
+  // An id that is another's, too, belongs to one of the two and nobody knows to which. The kernel
+  // keeps it for them who use it now.
+  std::unordered_map<std::int32_t, Inode*> backed;
+  std::size_t damaged = 0;
+  for (auto slot = static_cast<std::uint32_t>(kRoot); slot < slots_.high_water(); ++slot) {
+    Inode& inode = slots_.at(slot);
+    if (inode.key.ino != 0 && inode.backing_id != 0) {
+      const auto [at, added] = backed.try_emplace(inode.backing_id, &inode);
+      if (!added) at->second->backing_id = 0;
+      if (!added || inode.backing_id < 0) inode.backing_id = 0;
+    }
+    if (!slots_.is_live(inode) || is_whole(inode)) continue;
+    slots_.discard(inode);
+    ++damaged;
+  }
+  if (damaged != 0) log_error("{} inodes are damaged in memory, and gone", damaged);
   for (auto slot = static_cast<std::uint32_t>(kRoot); slot < slots_.high_water(); ++slot) {
     Inode& inode = slots_.at(slot);
     inode.holds = 0;
@@ -503,11 +555,13 @@ void InodeTable::begin_recovery(std::vector<NodeId>* mapped) {
       ++inode.holds;
     }
   }
+  return ok();
 }
 
-Inode* InodeTable::hold_in_recovery(std::uint32_t slot) noexcept {
+Inode* InodeTable::hold_in_recovery(std::uint32_t slot, NodeId id) noexcept {
   if (slot == 0 || slot >= slots_.high_water()) return nullptr;
   Inode& inode = slots_.at(slot);
+  if (!slots_.is_live(inode) || id_of(inode) != id) return nullptr;
   ++inode.holds;
   return &inode;
 }

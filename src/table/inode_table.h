@@ -179,8 +179,9 @@ class InodeTable {
     backing_context_ = context;
   }
 
-  // The number of the inode that lives in a slot.
+  // The number of the inode that lives in a slot; 0: there is no such slot.
   [[nodiscard]] NodeId id_of_slot(std::uint32_t slot) const noexcept {
+    if (slot >= slots_.high_water()) return 0;
     return slots_.number_of(slots_.at(slot), slot);
   }
 
@@ -188,13 +189,18 @@ class InodeTable {
   // order, before any other thread exists: begin_recovery(); the counts that ledgers know better;
   // the handle table's recover(), which holds inodes; recover(). It leaves the inodes that the
   // kernel or a handle knows; descriptors of others are the caller's to close (for_each_descriptor
-  // tells which are kept). EUCLEAN: the memory is not what this table left in it.
+  // tells which are kept). EUCLEAN: the memory is not what this table left in it. An inode whose
+  // record is damaged, so that its descriptor is another file's, is gone (ESTALE).
   // `mapped`: gets the inodes that may be mapped for writing, each held once more.
-  void begin_recovery(std::vector<NodeId>* mapped);
+  Result<void> begin_recovery(std::vector<NodeId>* mapped);
   void set_count_in_recovery(std::uint32_t slot, std::uint64_t count) noexcept;
-  // nullptr: no such slot.
-  Inode* hold_in_recovery(std::uint32_t slot) noexcept;
+  // nullptr: no such inode lives there.
+  Inode* hold_in_recovery(std::uint32_t slot, NodeId id) noexcept;
   Result<void> recover();
+  // Whether a descriptor is open on the file that the record tells of.
+  [[nodiscard]] static bool is_open_on(int fd, const Inode& inode) noexcept;
+  // The same for an inode that lives.
+  [[nodiscard]] bool is_open_on(int fd, NodeId id) const noexcept;
   template <typename Visit>
   void for_each_descriptor(Visit&& visit) const {
     for (auto slot = static_cast<std::uint32_t>(kRoot); slot < slots_.high_water(); ++slot) {
@@ -250,6 +256,7 @@ class InodeTable {
   void unpin(Inode& inode) noexcept;
   Result<void> restore(Inode& inode) noexcept;
   bool same_file(const Inode& inode, BorrowedFd fd) noexcept;
+  static bool is_whole(const Inode& inode) noexcept;
   bool can_be_reopened(Inode& inode) noexcept;
   bool give_up_descriptor(std::uint32_t slot) noexcept;
   bool may_give_up() noexcept;

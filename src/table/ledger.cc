@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "table/ledger.h"
 
+#include <sys/mman.h>
+
 #include <utility>
 
 #include "base/fault.h"
@@ -110,6 +112,21 @@ Ledger* Ledgers::take() noexcept {
 void Ledgers::give_back(Ledger& ledger) noexcept {
   MutexLock lock(mutex_);
   taken_[index_of(ledger)] = false;
+}
+
+void Ledgers::free_unused_rooms() noexcept {
+  if (!rooms_) return;
+  MutexLock lock(mutex_);
+  const auto unused = [&](std::uint32_t i) PFS_REQUIRES(mutex_) {
+    return !taken_[i] && at(i).unique.load(std::memory_order_acquire) == 0;
+  };
+  for (std::uint32_t i = 0; i < capacity_;) {
+    std::uint32_t end = i;
+    while (end < capacity_ && unused(end)) ++end;
+    // Where it cannot be done it stays.
+    if (end != i) (void)::madvise(rooms_->data() + i * room_, (end - i) * room_, MADV_REMOVE);
+    i = end + 1;
+  }
 }
 
 Ledger& Ledgers::at(std::uint32_t index) const noexcept {

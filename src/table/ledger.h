@@ -118,6 +118,9 @@ class Ledgers {
   // One that nobody uses and that has nothing left to say; nullptr: there is none.
   [[nodiscard]] Ledger* take() noexcept PFS_EXCLUDES(mutex_);
   void give_back(Ledger& ledger) noexcept PFS_EXCLUDES(mutex_);
+  // Gives the memory for requests back of all that nobody has and that have nothing left to say:
+  // each process takes the first that are free, and so one after the other would keep it.
+  void free_unused_rooms() noexcept PFS_EXCLUDES(mutex_);
 
   // The slots of the inodes whose lookup counts go with the answer.
   [[nodiscard]] std::uint32_t* grants(const Ledger& ledger) const noexcept;

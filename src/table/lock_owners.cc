@@ -10,6 +10,8 @@
 #include <string>
 #include <utility>
 
+#include "base/log.h"
+
 namespace passthroughfs {
 namespace {
 
@@ -107,13 +109,17 @@ void LockOwners::remove(LockOwnerRecord& record) noexcept {
   slots_.free(record);
 }
 
-Result<std::vector<LockOwners::Found>> LockOwners::recover() {
+Result<std::vector<LockOwners::Found>> LockOwners::recover(const IsOpenOn& is_open_on) {
   using Fate = SlotTable<LockOwnerRecord>::Fate;
   std::vector<Found> out;
   std::vector<LockOwnerRecord*> records;  // of these
   std::vector<UniqueFd> others;           // closed when their records have ended
   TRY(slots_.rebuild([&](LockOwnerRecord& record, bool live) {
     if (!live) return Fate::unused;
+    if (!is_open_on(record.fd, record.node)) {
+      log_error("locks of node {:#x} are damaged in memory, and gone", record.node);
+      return Fate::ends;
+    }
     const std::uint32_t pid = record.pid.load(std::memory_order_relaxed);
     auto ranges = locked_ranges(BorrowedFd(record.fd), pid);
     if (!ranges && ranges.error() == ENOENT) return Fate::ends;  // it is not open

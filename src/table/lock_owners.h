@@ -8,6 +8,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <limits>
 #include <memory>
 #include <utility>
@@ -106,9 +107,12 @@ class LockOwners {
   // For a process that takes over: every owner that holds locks. The descriptors of others are
   // closed. What is locked is asked of the kernel, which does not know it where the source is a
   // FUSE file system that keeps locks itself, or if it cannot be asked (EMFILE): such an owner is
-  // taken to have read-locked the whole file, and to be inexact. EUCLEAN: the memory is not what
-  // was left in it. std::bad_alloc.
-  Result<std::vector<Found>> recover();
+  // taken to have read-locked the whole file, and to be inexact. A record whose descriptor is not
+  // open on its node's file, as `is_open_on` says, is damaged and ends. EUCLEAN: the memory is not
+  // what was left in it. std::bad_alloc.
+  using IsOpenOn = std::function<bool(int fd, NodeId node)>;
+  Result<std::vector<Found>> recover(const IsOpenOn& is_open_on);
+  [[nodiscard]] Result<void> check() const noexcept { return slots_.check(); }
 
   template <typename Visit>
   void for_each_descriptor(Visit&& visit) const {

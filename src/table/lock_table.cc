@@ -59,9 +59,9 @@ Result<void> LockTable::keep(std::uint32_t capacity, Regions& regions) {
   return ok();
 }
 
-Result<void> LockTable::recover() {
+Result<void> LockTable::recover(const LockOwners::IsOpenOn& is_open_on) {
   if (!kept_) return ok();
-  std::vector<LockOwners::Found> owners = TRY(kept_->recover());
+  std::vector<LockOwners::Found> owners = TRY(kept_->recover(is_open_on));
   for (LockOwners::Found& found : owners) {
     Stripe& stripe = stripe_of(found.origin.node);
     MutexLock lock(stripe.mutex);

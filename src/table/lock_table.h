@@ -59,9 +59,14 @@ class LockTable {
   Result<void> keep(std::uint32_t capacity, Regions& regions);
   // For a process that takes over from one that has died, before any other thread exists: owners
   // that hold locks are there again. Locks on descriptors that no record tells of, and for which
-  // therefore a request will come again, are in the way until the caller has closed those. EUCLEAN:
-  // the memory is not what was left in it. std::bad_alloc.
-  Result<void> recover();
+  // therefore a request will come again, are in the way until the caller has closed those. For
+  // `is_open_on` see LockOwners::recover(). EUCLEAN: the memory is not what was left in it.
+  // std::bad_alloc.
+  Result<void> recover(const LockOwners::IsOpenOn& is_open_on);
+  // EUCLEAN, see recover(): nothing was changed.
+  [[nodiscard]] Result<void> check() const noexcept {
+    return kept_ ? kept_->check() : Result<void>(ok());
+  }
   // The descriptors that records tell of, before recover() as well as after it.
   template <typename Visit>
   void for_each_descriptor(Visit&& visit) const {

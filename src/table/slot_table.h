@@ -87,6 +87,12 @@ class SlotTable {
     return ok();
   }
 
+  // For a process that takes over, before rebuild(): what is in the slot cannot be what was left
+  // there, and rebuild() finds it not live.
+  void discard(Record& record) const noexcept {
+    record.state.fetch_and(~kLive, std::memory_order_relaxed);
+  }
+
   // What rebuild() is told of a slot.
   enum class Fate {
     goes_on,  // live, and nobody has it pinned

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "wire/reply.h"
 
+#include <cerrno>
 #include <exception>
 
 #include "base/log.h"
@@ -35,6 +36,13 @@ Reply::~Reply() {
 }
 
 Result<void> Reply::data(ByteSpan bytes) { return send(0, std::span<const ByteSpan>(&bytes, 1)); }
+
+Result<void> Reply::once_more(int error, ByteSpan bytes) {
+  ReplySink* const sink = sink_;
+  auto sent = send(error, std::span<const ByteSpan>(&bytes, bytes.empty() ? 0 : 1));
+  if (!sent && sent.error() == EINVAL && sink != nullptr) (void)sink->send(unique_, EIO, {});
+  return sent;
+}
 
 Result<void> Reply::file(BorrowedFd file, std::uint64_t offset, std::size_t size) {
   if (!pending()) return Err(EINVAL);

@@ -81,10 +81,9 @@ class Reply {
     return data(bytes_of(out));
   }
   Result<void> error(Errno error) { return send(error.value(), {}); }
-  // An answer that was made before, as `error` (0 or positive) and bytes.
-  Result<void> once_more(int error, ByteSpan bytes) {
-    return send(error, std::span<const ByteSpan>(&bytes, bytes.empty() ? 0 : 1));
-  }
+  // An answer that was made before, as `error` (0 or positive) and bytes. One that the kernel does
+  // not take is damaged, and the client gets EIO.
+  Result<void> once_more(int error, ByteSpan bytes);
 
   // See ReplySink::send_file(). After EOPNOTSUPP the duty is still pending.
   [[nodiscard]] bool sends_files() const noexcept {

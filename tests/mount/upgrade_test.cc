@@ -6,7 +6,9 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/file.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -296,6 +298,62 @@ TEST_F(DeputyTest, TakesTheGuardiansPlaceAgainAndAgain) {
     const auto pid = last.value(who, 0);
     EXPECT_TRUE(wait_until([&] { return kill(pid, 0) != 0; })) << who;
   }
+}
+
+// Each guardian has descriptors of its own beside those that all share.
+TEST_F(DeputyTest, LeavesAloneWhatItsPredecessorsHadOpen) {
+  Mount mount({.options = {"recover=on", "journal=off", "io=daemon"},
+               .server_dies = true,
+               .broken_on_purpose = true});
+  ASSERT_TRUE(mount.ok());
+  ASSERT_TRUE(wait_until([&] { return stats(mount).value("deputy_pid", 0) > 0; }));
+  kill_and_wait(mount, "guardian_pid");
+  kill_and_wait(mount, "server_pid");
+  constexpr std::size_t kFiles = 40;  // one of them gets the number that was that guardian's
+  std::vector<UniqueFd> files;
+  for (std::size_t i = 0; i < kFiles; ++i) {
+    write_file(mount.source("f" + std::to_string(i)), std::to_string(i));
+    files.emplace_back(open(mount.mnt("f" + std::to_string(i)).c_str(), O_RDONLY | O_CLOEXEC));
+  }
+  kill_and_wait(mount, "guardian_pid");
+  for (std::size_t i = 0; i < kFiles; ++i) {
+    std::string text(9, '\0');
+    const ssize_t got = pread(files[i].get(), text.data(), text.size(), 0);
+    ASSERT_GE(got, 0) << i << ": " << errno_name(errno);
+    EXPECT_EQ(text.substr(0, static_cast<std::size_t>(got)), std::to_string(i));
+    struct stat st {};
+    EXPECT_EQ(fstat(files[i].get(), &st), 0) << errno_name(errno);
+    EXPECT_EQ(try_open(mount.mnt("f" + std::to_string(i)), O_RDONLY), 0) << errno_name(errno);
+  }
+  files.clear();
+  EXPECT_EQ(mount.command({"umount", mount.mnt()}).exit_code, 0);
+}
+
+TEST_F(DeputyTest, StartsAServerIfThatWasKilledWithTheGuardian) {
+  Mount mount(
+      {.options = {"recover=on", "journal=off"}, .server_dies = true, .broken_on_purpose = true});
+  ASSERT_TRUE(mount.ok());
+  ASSERT_TRUE(wait_until([&] { return stats(mount).value("deputy_pid", 0) > 0; }));
+  // Who is left without a parent becomes this process's, so that the server is gone for good before
+  // the deputy looks.
+  ASSERT_EQ(prctl(PR_SET_CHILD_SUBREAPER, 1), 0);
+  UniqueFd file(open(mount.mnt("f").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644));
+  const Json before = stats(mount);
+  const auto deputy = before.value("deputy_pid", 0), server = before.value("server_pid", 0);
+  ASSERT_EQ(kill(deputy, SIGSTOP), 0);
+  ASSERT_EQ(kill(mount.pid(), SIGSTOP), 0);
+  ASSERT_EQ(kill(server, SIGKILL), 0);
+  ASSERT_EQ(kill(mount.pid(), SIGKILL), 0);
+  (void)mount.wait_for_exit();
+  ASSERT_EQ(waitpid(server, nullptr, 0), server) << errno_name(errno);
+  ASSERT_EQ(kill(deputy, SIGCONT), 0);
+  EXPECT_EQ(ftruncate(file.get(), 7), 0) << errno_name(errno);
+  EXPECT_EQ(std::filesystem::file_size(mount.source("f")), 7U);
+  EXPECT_EQ(stats(mount).value("guardian_pid", 0), deputy);
+  file.reset();
+  EXPECT_EQ(mount.command({"umount", mount.mnt()}).exit_code, 0);
+  EXPECT_EQ(waitpid(deputy, nullptr, 0), deputy) << errno_name(errno);
+  ASSERT_EQ(prctl(PR_SET_CHILD_SUBREAPER, 0), 0);
 }
 
 TEST_F(DeputyTest, LetsAnotherProgramTakeOver) {

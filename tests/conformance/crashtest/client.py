@@ -22,6 +22,7 @@ class Client(Account):
         self.random = random.Random(f"{options.seed}.{number}")
         self.counts_directories = features["counts directories"]
         self.can_zero_ranges = features["zero ranges"]
+        self.mixes_order_up = features["mixes order up"]
         self.mistake = options.mistake if number == 0 else None
         self.files, self.maps, self.streams = [], [], []
         os.umask(self.umask)

@@ -2,19 +2,14 @@
 """A run of random work, with or without deaths, and the judgement on it."""
 import contextlib
 import os
-import random
-import signal
+import shutil
 import time
 
-from crashtest import judge, kernel, log, probe
+from crashtest import growth, judge, kernel, log, probe
 from crashtest.client import Client
+from crashtest.deaths import Deaths
 from crashtest.mount import MountError, wait_until
 from crashtest.processes import Child, Pulse
-
-SIGNALS = {"KILL": [signal.SIGKILL], "SEGV": [signal.SIGSEGV], "ABRT": [signal.SIGABRT],
-           "BUS": [signal.SIGBUS],
-           "mixed": [signal.SIGKILL, signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS]}
-
 
 def features_of(directory):
     """What the file system below does, by which the models go."""
@@ -31,7 +26,32 @@ def features_of(directory):
         except OSError:
             features["zero ranges"] = False
     os.unlink(path)
+    features["mixes order up"] = mixes_order_up(os.path.join(directory, "order"))
     return features
+
+
+def mixes_order_up(directory):
+    """Whether a listing tells names again when one is renamed to the name that comes next in it, as
+    tmpfs does it."""
+    os.mkdir(directory)
+    for number in range(40):
+        with open(f"{directory}/n{number:03}", "w"):
+            pass
+    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        order = []
+        while entries := kernel.getdents(fd, 4000):
+            order += [name for name, _ in entries if name.startswith("n")]
+        os.lseek(fd, 0, os.SEEK_SET)
+        told = [name for _ in range(3) for name, _ in kernel.getdents(fd, 200)]
+        following = order[order.index(told[-1]) + 1]
+        os.rename(f"{directory}/{order[-1]}", f"{directory}/{following}")
+        while entries := kernel.getdents(fd, 4000):
+            told += [name for name, _ in entries]
+    finally:
+        os.close(fd)
+        shutil.rmtree(directory)
+    return len(told) != len(set(told))
 
 
 def client_process(number, root, options, features, pulse):
@@ -45,11 +65,11 @@ def client_process(number, root, options, features, pulse):
 class Load:
     def __init__(self, options, site):
         self.options, self.site, self.root = options, site, site.root
-        self.random = random.Random(f"{options.seed}.deaths")
         self.pulse = Pulse()
         self.features = features_of(os.path.join(site.base, "features"))
         self.clients, self.probes = [], {}
-        self.kills, self.calm, self.restarts = [], [], []
+        self.deaths = Deaths(options, site, self.wait_for, self.names_answered)
+        self.calm = []
 
     def start(self):
         os.mkdir(f"{self.root}/shared")
@@ -94,39 +114,29 @@ class Load:
             self.check()
             time.sleep(min(0.05, max(0, end - time.monotonic())))
 
-    def kill_server(self, server, starts):
-        """Returns the next server."""
-        number = self.random.choice(SIGNALS[self.options.signal])
-        before = self.site.children()
-        moment = time.monotonic()
-        os.kill(server, number)
-        self.wait_for(lambda: self.site.children() - before, f"a new server after {number.name}")
-        self.restarts.append(time.monotonic() - moment)
-        names_probe = self.options.clients
-        self.wait_for(lambda: self.pulse.value(names_probe) > moment * 1e6,
-                      f"an answer after {number.name}")
-        self.kills.append((moment, time.monotonic()))
-        stats = self.site.stats()
-        if stats["server_starts"] != starts + 1:
-            raise MountError(f"{stats['server_starts'] - starts} servers started after one death")
-        return stats["server_pid"], stats["server_starts"]
+    def names_answered(self, since):
+        return self.pulse.value(self.options.clients) > since * 1e6
 
     def run(self):
-        options = self.options
-        if options.kills == 0:
+        """Returns what is wrong."""
+        options, deaths = self.options, self.deaths
+        if not deaths.plan:
             self.sleep(options.seconds)
-            return
-        self.site.check_recovers()
-        server, starts = self.site.server(), self.site.server_starts()
-        if starts != 1:
-            raise MountError(f"{starts - 1} servers died by themselves")
-        for _ in range(options.kills):
-            pause = options.interval / 1000 * self.random.uniform(1, 2) / 1.5
+            return []
+        deaths.begin()
+        grown = growth.Growth(self.site)
+        often = max(1, len(deaths.plan) // 20)
+        while deaths.plan:
+            if len(deaths.plan) % often == 0:
+                grown.look(deaths.now)
+            pause = options.interval / 1000 * deaths.random.uniform(1, 2) / 1.5
             self.sleep(pause / 2)
             self.calm.append((time.monotonic(), time.monotonic() + 0.01))
             self.sleep(pause / 2)
-            server, starts = self.kill_server(server, starts)
+            deaths.next()
+        grown.look(deaths.now)
         self.sleep(0.3)
+        return grown.judge(sum(map(len, deaths.happened.values())))
 
     # --- afterwards ---
 
@@ -171,16 +181,21 @@ class Load:
 
     def tell(self):
         results = [result for result, _ in (child.result() for child in self.clients) if result]
-        print(f"{len(self.kills)} deaths, {sum(result['steps'] for result in results)} steps, "
-              f"{sum(result['calls'] for result in results)} calls")
-        if not self.kills:
+        happened = self.deaths.happened
+        print(", ".join(f"{len(found)} x {kind}" for kind, found in happened.items()) or "no death",
+              f"; {sum(result['steps'] for result in results)} steps, "
+              f"{sum(result['calls'] for result in results)} calls", sep="")
+        if not happened:
             return
-        print(f"new process after a death: {probe.describe(self.restarts)}")
-        for kind, child in self.probes.items():
+        if self.deaths.refused:
+            print(f"{self.deaths.refused} upgrades did not come about")
+        print(f"new process after a death of the server: {probe.describe(self.deaths.restarts)}")
+        for asked, child in self.probes.items():
             slow, _ = child.result()
-            if slow is not None:
-                print(f"pause of {kind}: {probe.describe(probe.pauses(slow, self.kills))}; "
-                      f"at other moments: {probe.describe(probe.pauses(slow, self.calm))}")
+            if slow is None:
+                continue
+            for kind, moments in [*happened.items(), ("no death", self.calm)]:
+                print(f"pause of {asked}, {kind}: {probe.describe(probe.pauses(slow, moments))}")
 
 
 def run(options, site):
@@ -190,7 +205,7 @@ def run(options, site):
     site.start()
     try:
         load.start()
-        load.run()
+        wrong += load.run()
     except MountError as error:
         wrong.append(str(error))
     finally:

@@ -6,17 +6,29 @@ import random
 import signal
 import sys
 
-from crashtest import faults, judge, load, selftest
+from crashtest import deaths, faults, judge, load, selftest
 from crashtest.mount import Mount, MountError, Native
+
+KINDS = ["kills", "guardian_deaths", "deputy_deaths", "double_deaths", "upgrades", "upgrade_deaths"]
 
 
 def parse():
     parser = argparse.ArgumentParser(prog="crashtest.py", description=__doc__)
     parser.add_argument("program", nargs="?", help="passthroughfs; none with --native")
     parser.add_argument("--native", action="store_true", help="work on a directory without a mount")
-    parser.add_argument("--kills", type=int, default=25, help="0: only the work, for --seconds")
+    parser.add_argument("--kills", type=int, default=25, metavar="N",
+                        help="deaths of the server; without any death only the work, for --seconds")
+    parser.add_argument("--guardian-deaths", type=int, default=0, metavar="N")
+    parser.add_argument("--deputy-deaths", type=int, default=0, metavar="N")
+    parser.add_argument("--double-deaths", type=int, default=0, metavar="N",
+                        help="server and guardian within a moment")
+    parser.add_argument("--upgrades", type=int, default=0, metavar="N",
+                        help="how often a copy of the program takes over")
+    parser.add_argument("--upgrade-deaths", type=int, default=0, metavar="N",
+                        help="upgrades in which servers die")
+    parser.add_argument("--slow", action="store_true", help="the program has sanitizers")
     parser.add_argument("--interval", type=float, default=300, help="ms between kills, on average")
-    parser.add_argument("--signal", choices=sorted(load.SIGNALS), default="KILL")
+    parser.add_argument("--signal", choices=sorted(deaths.SIGNALS), default="KILL")
     parser.add_argument("--seconds", type=float, default=10)
     parser.add_argument("--limit", type=int, default=int(os.environ.get("PFS_TIMEOUT", 600)),
                         help="seconds until all must have ended (default $PFS_TIMEOUT, or 600)")
@@ -39,7 +51,9 @@ def parse():
     options.mistake = None
     options.native |= options.self_test
     if options.native:
-        options.kills, options.fault = 0, None
+        for kind in KINDS:
+            setattr(options, kind, 0)
+        options.fault = None
     elif options.program is None:
         parser.error("which program?")
     if options.seed is None:
@@ -47,8 +61,8 @@ def parse():
     options.mount_options = list(options.option)
     if os.geteuid() == 0:
         options.mount_options.append("allow_other")
-    if (options.kills or options.fault) and not any(option.startswith("recover=")
-                                                    for option in options.option):
+    dies = options.fault or any(getattr(options, kind) for kind in KINDS)
+    if dies and not any(option.startswith("recover=") for option in options.option):
         options.mount_options.insert(0, "recover=on")
     return options
 

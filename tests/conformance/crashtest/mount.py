@@ -44,6 +44,15 @@ def processes_with(setting):
     return found
 
 
+def lives(pid):
+    """There, and no zombie."""
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rsplit(")", 1)[1].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
 class Native:
     """No mount: clients work on the source itself. Proves the models."""
 
@@ -87,7 +96,8 @@ class Mount(Native):
         self.environment = dict(os.environ, XDG_STATE_HOME=os.path.join(self.base, "state"))
         self.environment[TOKEN] = self.base
         self.fault = fault
-        self.guardian = None
+        self.guardian = None      # the process that was started
+        self.guardian_pid = None  # the one that has its work now
 
     def start(self):
         environment = dict(self.environment)
@@ -99,6 +109,7 @@ class Mount(Native):
                 if self.options else [self.program, self.source, self.root, "-f"],
                 env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                 preexec_fn=lambda: kernel.die_with_parent(signal.SIGTERM))
+        self.guardian_pid = self.guardian.pid
 
         def served():
             self.check_alive()
@@ -115,8 +126,11 @@ class Mount(Native):
             return file.read()[-4000:]
 
     def check_alive(self):
-        if self.guardian.poll() is not None:
-            raise MountError(f"the guardian ended with {self.guardian.returncode}:\n{self.said()}")
+        ended = self.guardian.poll()
+        if ended is not None and self.guardian_pid == self.guardian.pid:
+            raise MountError(f"the guardian ended with {ended}:\n{self.said()}")
+        if not lives(self.guardian_pid):
+            raise MountError(f"the guardian, pid {self.guardian_pid}, has ended:\n{self.said()}")
 
     def mounted_now(self):
         """Asking the mount itself could hang."""
@@ -146,7 +160,7 @@ class Mount(Native):
         by which a thread that lives is watched, and rings (a CPU whose thread is stuck gets another
         one). Those of threads that are dead do count."""
         found = collections.Counter()
-        directory = f"/proc/{self.guardian.pid}/fd"
+        directory = f"/proc/{self.guardian_pid}/fd"
         for entry in os.listdir(directory):
             with contextlib.suppress(OSError):
                 target = os.readlink(f"{directory}/{entry}")
@@ -159,26 +173,43 @@ class Mount(Native):
                 found[re.sub(r"\d{3,}|\[\d+\]", "N", target)] += 1
         # A pipe for each reader that is pinned, made when it first needs one.
         found["pipe:N"] = max(0, found["pipe:N"] - 2 * os.cpu_count())
+        # By which a guardian watches a server that is not its child.
+        found["anon_inode:[pidfd]"] = max(0, found["anon_inode:[pidfd]"] - 1)
         return found
 
     # --- its server ---
 
     def check_recovers(self):
-        wanted = {"recover": "on", "guardian_pid": self.guardian.pid}
+        wanted = {"recover": "on", "guardian_pid": self.guardian_pid}
         told = {key: self.first_stats.get(key) for key in wanted}
         if told != wanted:
             raise MountError(f"`stats` tells {told} instead of {wanted}")
 
     def server(self):
         pid = self.stats().get("server_pid")
-        if pid is None or pid == self.guardian.pid:
+        if pid is None or pid == self.guardian_pid:
             raise MountError("`stats` tells no server_pid that is not the guardian's")
         return pid
 
     def children(self):
-        path = f"/proc/{self.guardian.pid}/task/{self.guardian.pid}/children"
+        path = f"/proc/{self.guardian_pid}/task/{self.guardian_pid}/children"
         with open(path) as file:
             return {int(word) for word in file.read().split()}
+
+    # --- other programs ---
+
+    def running(self):
+        return os.readlink(f"/proc/{self.guardian_pid}/exe")
+
+    def start_upgrade(self, number):
+        """To one of two copies of the program. Returns (the command, the copy)."""
+        copy = os.path.join(self.base, f"program{number % 2}")
+        if not os.path.exists(copy):
+            shutil.copy(self.program, copy)
+        command = subprocess.Popen([copy, "upgrade", self.root], env=self.environment, text=True,
+                                   stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                   stderr=subprocess.STDOUT)
+        return command, copy
 
     # --- the end ---
 
@@ -214,10 +245,13 @@ class Mount(Native):
         if done.returncode != 0:
             return [f"umount: {done.stderr}"]
         try:
-            code = self.guardian.wait(30)
-        except subprocess.TimeoutExpired:
+            wait_until(lambda: self.guardian.poll() is not None and not lives(self.guardian_pid),
+                       30, "the end of the guardian")
+        except MountError:
             return ["the guardian does not end after umount"]
-        said = self.said()
+        # How another one ended that has taken its place, only its parent knows.
+        first = self.guardian_pid == self.guardian.pid
+        code, said = self.guardian.returncode if first else 0, self.said()
         wrong = [f"the guardian ended with {code}: {said}"] if code != 0 else []
         if any(sign in said for sign in SIGNS):
             wrong.append(f"it said: {said}")

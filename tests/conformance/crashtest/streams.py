@@ -22,6 +22,7 @@ class Stream:
         self.told.clear()
         self.at_start = {".", ".."} | set(self.node.names)
         self.touched = set()  # came or went since then
+        self.added = collections.Counter()
 
     def __str__(self):
         place = self.node.path() if self.node.nlink else "what was removed"
@@ -60,12 +61,17 @@ def check_told(c, stream):
     if not stream.node.exclusive:
         told = {name: count for name, count in told.items()
                 if name in (".", "..") or name.startswith(c.prefix)}
-    wrong = [f"{name} {told.get(name, 0)} times" for name in stream.at_start - stream.touched
-             if told.get(name, 0) != 1]
-    wrong += [f"{name}, which was never there" for name in told.keys() - stream.at_start
-              - stream.touched]
-    # What was removed and made again in the meantime may be told twice.
-    wrong += [f"{name} {told[name]} times" for name in stream.touched if told.get(name, 0) > 2]
+    wrong = [f"{name}, which was never there" for name in told.keys() - stream.at_start
+             - stream.touched]
+    # tmpfs keeps its entries in two orders, of which a rename onto a name leaves one as it was: a
+    # listing that is interrupted where a name goes can begin again, or leave something out.
+    mixed_up = c.mixes_order_up and (stream.node.replaced or not stream.node.exclusive)
+    if not mixed_up or (stream.node.exclusive and not stream.touched):
+        wrong += [f"{name} {told.get(name, 0)} times" for name in stream.at_start - stream.touched
+                  if told.get(name, 0) != 1]
+        # What is removed and made again may be told each time.
+        wrong += [f"{name} {told[name]} times" for name in stream.touched
+                  if told.get(name, 0) > (name in stream.at_start) + stream.added[name]]
     if wrong:
         c.fail(f"{stream}: told {', '.join(sorted(wrong)[:10])}")
 

@@ -32,6 +32,9 @@
 namespace passthroughfs {
 namespace {
 
+// The nodes of these tests are in no table.
+bool any_file(int /*fd*/, NodeId /*node*/) { return true; }
+
 using test::die;
 using test::run_sharing;
 
@@ -130,7 +133,7 @@ class LockRecoveryTest : public ::testing::Test {
   }
   // What a successor does first.
   [[nodiscard]] bool take_over() {
-    if (!locks_->recover()) return false;
+    if (!locks_->recover(any_file)) return false;
     std::set<int> kept = owned();
     kept.insert(guardians_.begin(), guardians_.end());
     test::close_all_but(kept);
@@ -208,7 +211,7 @@ TEST_F(LockRecoveryTest, WaitsAreForgotten) {
             }),
             kDied);
   EXPECT_EQ(owned().size(), 3U);
-  ASSERT_TRUE(locks_->recover());
+  ASSERT_TRUE(locks_->recover(any_file));
   EXPECT_EQ(locks_->waiting(), 0U);
   EXPECT_EQ(owned().size(), 2U);
   EXPECT_EQ(test::descriptor_numbers().size(), guardians_.size() + 2);
@@ -252,7 +255,7 @@ TEST_F(LockRecoveryTest, LocksThatTheKernelDoesNotTellOfAreNotDropped) {
   ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &limit), 0);
   const rlimit none{0, limit.rlim_max};
   ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &none), 0);
-  const bool recovered = locks_->recover().has_value();
+  const bool recovered = locks_->recover(any_file).has_value();
   ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &limit), 0);
   ASSERT_TRUE(recovered);
   EXPECT_EQ(owned().size(), 1U);
@@ -279,7 +282,7 @@ TEST_F(LockRecoveryTest, WhoHasUnlockedIsDropped) {
               die();
             }),
             kDied);
-  ASSERT_TRUE(locks_->recover());
+  ASSERT_TRUE(locks_->recover(any_file));
   EXPECT_TRUE(owned().empty());
   EXPECT_EQ(test::descriptor_numbers(), guardians_);
 }
@@ -302,7 +305,7 @@ TEST_F(LockRecoveryTest, WithoutRecordsNothingIsKept) {
   LockTable plain;
   ASSERT_TRUE(plain.set(claim(1, F_WRLCK, 0, 9), refs_[0], source()));
   plain.for_each_descriptor([](int) { FAIL(); });
-  ASSERT_TRUE(plain.recover());
+  ASSERT_TRUE(plain.recover(any_file));
   EXPECT_FALSE(plain.set(claim(2, F_WRLCK, 0, 9), refs_[0], source()));
 }
 
