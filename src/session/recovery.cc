@@ -60,7 +60,7 @@ Result<void> Recovery::take_tables(std::span<const int> kept, std::int64_t died)
 void Recovery::find_ledgers(std::int64_t died) {
   MutexLock lock(mutex_);
   Ledgers& all = *state_.ledgers;
-  for (std::uint32_t i = 0; i < all.capacity(); ++i) {
+  for (std::uint32_t i = 0, end = all.used(); i < end; ++i) {
     Ledger& ledger = all.at(i);
     distrust(ledger);
     const auto settled = CountChange::settle(ledger, all.grants(ledger));
@@ -114,7 +114,7 @@ Result<void> Recovery::close_unowned(std::span<const int> kept) {
 
 void Recovery::finish_orphans(const wire::DecodeOptions& decode) noexcept {
   Ledgers& all = *state_.ledgers;
-  for (std::uint32_t i = 0; i < all.capacity(); ++i) {
+  for (std::uint32_t i = 0, end = all.used(); i < end; ++i) {
     Ledger& ledger = all.at(i);
     const std::uint64_t unique = ledger.unique.load();
     if (unique != 0 && ledger.phase.load() == Ledger::kTakingBack) {

@@ -104,6 +104,7 @@ Ledger* Ledgers::take() noexcept {
   for (std::uint32_t i = 0; i < capacity_; ++i) {
     if (taken_[i] || at(i).unique.load(std::memory_order_acquire) != 0) continue;
     taken_[i] = true;
+    at(i).used.store(1, std::memory_order_relaxed);
     return &at(i);
   }
   return nullptr;
@@ -120,13 +121,21 @@ void Ledgers::free_unused_rooms() noexcept {
   const auto unused = [&](std::uint32_t i) PFS_REQUIRES(mutex_) {
     return !taken_[i] && at(i).unique.load(std::memory_order_acquire) == 0;
   };
-  for (std::uint32_t i = 0; i < capacity_;) {
+  const std::uint32_t all = used();
+  for (std::uint32_t i = 0; i < all;) {
     std::uint32_t end = i;
-    while (end < capacity_ && unused(end)) ++end;
+    while (end < all && unused(end)) ++end;
     // Where it cannot be done it stays.
     if (end != i) (void)::madvise(rooms_->data() + i * room_, (end - i) * room_, MADV_REMOVE);
     i = end + 1;
   }
+}
+
+// take() gives out the first that is free, so there are none in between.
+std::uint32_t Ledgers::used() const noexcept {
+  std::uint32_t count = 0;
+  while (count < capacity_ && at(count).used.load(std::memory_order_relaxed) != 0) ++count;
+  return count;
 }
 
 Ledger& Ledgers::at(std::uint32_t index) const noexcept {

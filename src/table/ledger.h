@@ -58,6 +58,8 @@ struct alignas(64) Ledger {
   std::uint64_t subject_device;
   std::uint64_t subject_ino;
 
+  std::atomic<std::uint32_t> used;  // ever, see Ledgers::used()
+
   // --- The answer, if it must not be made twice. Complete when phase is kAnswering.
   std::uint32_t has_result;
   std::int32_t result_error;
@@ -121,6 +123,10 @@ class Ledgers {
   // Gives the memory for requests back of all that nobody has and that have nothing left to say:
   // each process takes the first that are free, and so one after the other would keep it.
   void free_unused_rooms() noexcept PFS_EXCLUDES(mutex_);
+
+  // So many of the first have ever been taken: the others, and their rooms, are best not even
+  // looked at, because a look makes memory of them, two thousand times.
+  [[nodiscard]] std::uint32_t used() const noexcept;
 
   // The slots of the inodes whose lookup counts go with the answer.
   [[nodiscard]] std::uint32_t* grants(const Ledger& ledger) const noexcept;

@@ -63,10 +63,10 @@ def check_told(c, stream):
                 if name in (".", "..") or name.startswith(c.prefix)}
     wrong = [f"{name}, which was never there" for name in told.keys() - stream.at_start
              - stream.touched]
-    # tmpfs keeps its entries in two orders, of which a rename onto a name leaves one as it was: a
-    # listing that is interrupted where a name goes can begin again, or leave something out.
-    mixed_up = c.mixes_order_up and (stream.node.replaced or not stream.node.exclusive)
-    if not mixed_up or (stream.node.exclusive and not stream.touched):
+    # tmpfs keeps its entries in two orders, of which a rename onto a name leaves one as it was, and
+    # finds another one where a name has gone: a listing that is interrupted there, or goes back to
+    # there, can begin again, or leave something out.
+    if not c.mixes_order_up or (stream.node.exclusive and not stream.touched):
         wrong += [f"{name} {told.get(name, 0)} times" for name in stream.at_start - stream.touched
                   if told.get(name, 0) != 1]
         # What is removed and made again may be told each time.
