@@ -299,16 +299,19 @@ Outcome<void> Client::unmount() {
 
 Outcome<void> Client::upgrade(int program, const std::string& layout) {
   constexpr std::chrono::seconds kPatience{30};
+  const auto before = impl_->look();
+  if (!before) return before.error();
+  // A server that dies meanwhile says nothing, and its end may be the moment all the same.
   auto begun = impl_->begin("upgrade", Json{{"layout", layout}}, program);
-  if (!begun) return begun.error();
-  const auto starts = begun->result.find("starts");
-  if (starts == begun->result.end() || !starts->is_number_unsigned()) return kNotUnderstood;
+  if (!begun && begun.error().code != EPIPE) return begun.error();
   const auto deadline = std::chrono::steady_clock::now() + kPatience;
   while (std::chrono::steady_clock::now() < deadline) {
     const auto now = impl_->look();
-    if (now && now->server_starts > starts->get<std::uint64_t>()) {
-      if (now->upgrade_failure.empty()) return {};
-      return Error{ECANCELED, now->upgrade_failure};
+    if (now && now->server_starts > before->server_starts) {
+      if (now->upgrades > before->upgrades) return {};
+      return Error{ECANCELED, now->upgrade_failure.empty()
+                                  ? "the server died meanwhile; the program before goes on"
+                                  : now->upgrade_failure};
     }
     if (!now && !impl_->find_again()) return now.error();
     std::this_thread::sleep_for(std::chrono::milliseconds(2));

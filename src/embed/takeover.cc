@@ -92,10 +92,13 @@ Outcome<void> Filesystem::Impl::go_on(const Inheritance& from) {
   const auto failure = handover.text(handed::kFailure);
   constexpr std::uint64_t kPatience = 10'000'000'000;
   is_new_program_ = !failure;
+  // Before anybody can ask what became of it.
+  if (done) guardian_->note_upgrade(failure.value_or(""));
   if (done) done = guardian_->start(from.unnamed, old_program ? kPatience : 0);
   if (!done && old_program) {
     log_error("{}: cannot go on ({}); the program before goes on instead", config_.mountpoint,
               done.error().message);
+    if (guardian_) guardian_->take_back_upgrade();
     Handover back = handover;
     back.put_text(handed::kFailure, done.error().message);
     back.put_descriptor(handed::kOldProgram, -1);
@@ -104,7 +107,6 @@ Outcome<void> Filesystem::Impl::go_on(const Inheritance& from) {
   }
   if (!done) return done;
   is_new_program_ = false;
-  guardian_->note_upgrade(failure.value_or(""));
   if (old_program) guardian_->let_go_of(*old_program);
   tell_manager(fmt::format("READY=1\nSTATUS=serving {} at {}", one_line(config_.source),
                            one_line(config_.mountpoint)));

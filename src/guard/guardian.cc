@@ -345,6 +345,8 @@ void Guardian::note_upgrade(std::string_view failure) noexcept {
   Page::set(page().upgrade_failure, failure);
 }
 
+void Guardian::take_back_upgrade() noexcept { page().upgrades.fetch_sub(1); }
+
 // Another one can get this number from now on, so the next server must not take it for ours.
 void Guardian::let_go_of(int fd) noexcept {
   const auto found = std::lower_bound(descriptors_.begin(), descriptors_.end(), fd);

@@ -78,6 +78,8 @@ class Guardian {
   void leave_to(Handover& handover) const;
   // It has tried and could not, or has taken over. For who asks afterwards.
   void note_upgrade(std::string_view failure) noexcept;
+  // It has not taken over after all.
+  void take_back_upgrade() noexcept;
   // Closes a descriptor that the guardian had at start(), while a server runs.
   void let_go_of(int fd) noexcept;
 

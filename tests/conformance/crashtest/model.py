@@ -24,7 +24,6 @@ class Node:
         self.parent, self.name = None, None  # a directory with a parent has one name
         self.root_path = None                # without a parent: where it is
         self.streams = []                    # that list it now
-        self.replaced = False                # a name was, by a rename that left the name there
         self.exclusive = True                # nobody else has names in it
 
     def add(self, name, node):
@@ -162,7 +161,6 @@ def apply_rename(old_dir, old_name, new_dir, new_name, flags):
     elif new is not None:
         new_dir.remove(new_name)
     if new is not None:
-        old_dir.replaced, new_dir.replaced = old_dir.replaced or bool(flags & EXCHANGE), True
         if new.kind == DIRECTORY and not flags & EXCHANGE:
             new.nlink = 0
     new_dir.add(new_name, old)
