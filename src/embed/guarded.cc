@@ -87,8 +87,8 @@ Outcome<void> Filesystem::Impl::watch() {
   }
   tell_manager("STOPPING=1");
   end();
-  // Reachable until the process ends.
-  [[maybe_unused]] static Session* left_behind = nullptr;
+  // Reachable until the process ends; volatile, or nobody would notice if it was not stored.
+  [[maybe_unused]] static Session* volatile left_behind = nullptr;
   session_->leave();
   left_behind = session_.release();
   if (is_mounted()) {
