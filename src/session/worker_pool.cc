@@ -360,6 +360,7 @@ void WorkerPool::end_recovery() noexcept {
     if (!channel_.has_waiting()) all_read_since_ = now;
   } else if (now - *all_read_since_ > kMoment) {
     context_.recovery.forget_answered();
+    if (context_.state.ledgers) context_.state.ledgers->free_unused_rooms();
   }
 }
 
