@@ -122,10 +122,11 @@ class PASSTHROUGHFS_EXPORT Client {
   Outcome<void> unmount();
 
   // Lets another program serve the mount from now on, without an end for those who use it: the file
-  // behind `program`, a descriptor, whose tables have `layout`. Returns when it serves. Errors
-  // before anything has stopped: EOPNOTSUPP (recover=off), EPROTO (other layout), ENOEXEC (it says
-  // that it cannot, or nothing), EBUSY (the mount ends, or another such call is under way).
-  // ECANCELED: it could not serve in the end, and the program before it goes on. ETIMEDOUT.
+  // behind `program`, a descriptor that stays the caller's, whose tables have `layout`. Returns
+  // when it serves. Errors before anything has stopped: EOPNOTSUPP (recover=off), EPROTO (other
+  // layout), ENOEXEC (it says that it cannot, or nothing), EBUSY (the mount ends, or another such
+  // call is under way). ECANCELED: it could not serve in the end, and the program before it goes
+  // on. ETIMEDOUT.
   Outcome<void> upgrade(int program, const std::string& layout);
 
   // The record of changes. These calls wait as long as the daemon needs: right after the mount was

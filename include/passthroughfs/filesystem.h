@@ -60,8 +60,9 @@ class PASSTHROUGHFS_EXPORT Filesystem {
   // a process without other threads from before mount() until run() has returned, and SIGTERM,
   // SIGINT and SIGHUP blocked. run() then waits, starts the next server when one dies, and ends the
   // mount on SIGTERM and SIGINT; stop() does nothing. An observer is called in the process that
-  // serves. False after mount() where the kernel does not send requests again (before Linux 6.9):
-  // then it is as with recover=off. Valid after mount(); thread-safe.
+  // serves. If the process is killed itself, a copy of it that run() keeps takes its place, and
+  // there run() returns in the end. False after mount() where the kernel does not send requests
+  // again (before Linux 6.9): then it is as with recover=off. Valid after mount(); thread-safe.
   [[nodiscard]] bool is_guarded() const noexcept;
 
   // The service manager that has started this process (NOTIFY_SOCKET in its environment, as
@@ -100,7 +101,8 @@ class PASSTHROUGHFS_EXPORT Filesystem {
   void offer_upgrade(std::vector<std::string> arguments, std::map<std::string, int> descriptors);
   // Instead of mount(), in such a program, configured as that one was. If it cannot serve, the
   // program before it is executed in its turn; an error means that this failed as well, or that
-  // there is none. In a trial it does not return.
+  // there is none. In a trial it does not return. Errors: EPROTO, EUCLEAN (not what such a program
+  // leaves), and those of mount() and of starting a process.
   Outcome<void> go_on(const Inheritance& from);
 
   // Waits until the mount is gone: unmounted by anyone, or stop(). Then everything of it is closed

@@ -18,6 +18,8 @@
 #include <sstream>
 #include <string_view>
 
+#include "base/fd_passing.h"
+
 namespace passthroughfs {
 namespace {
 
@@ -176,27 +178,14 @@ Errno errno_of_complaint(std::string_view complaint) {
 
 // The descriptor that the helper has sent. It has ended, so the message is there or never will be.
 Result<UniqueFd> receive_fd(BorrowedFd socket) {
-  char byte = 0;
-  iovec data{.iov_base = &byte, .iov_len = 1};
-  alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int))> control{};
-  msghdr message{};
-  message.msg_iov = &data;
-  message.msg_iovlen = 1;
-  message.msg_control = control.data();
-  message.msg_controllen = control.size();
-  if (::recvmsg(socket.get(), &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC) < 0) return Errno::last();
-  const cmsghdr* header = CMSG_FIRSTHDR(&message);
-  if (header == nullptr || header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS ||
-      header->cmsg_len != CMSG_LEN(sizeof(int))) {
-    return Err(EPROTO);
-  }
-  int fd = -1;
-  std::memcpy(&fd, CMSG_DATA(header), sizeof fd);
-  return UniqueFd(fd);
+  std::array<char, 1> byte{};
+  UniqueFd fd;
+  if (receive_with_fd(socket, byte, MSG_DONTWAIT, fd) < 0) return Errno::last();
+  if (!fd.valid()) return Err(EPROTO);
+  return fd;
 }
 
-// ---- the two ways to mount
-// -----------------------------------------------------------------------
+// ---- the two ways to mount ----------------------------------------------------------------------
 
 // Options are separated by commas; a comma in a value is escaped, and so is the escape.
 std::string escaped(std::string_view value) {

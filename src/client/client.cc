@@ -15,6 +15,7 @@
 #include <unordered_set>
 
 #include "base/fd.h"
+#include "base/fd_passing.h"
 #include "proto/changes.h"
 #include "proto/framing.h"
 #include "proto/messages.h"
@@ -118,7 +119,7 @@ class Conversation {
         encode_request({.command = command, .arguments = std::move(arguments)}) + '\n';
     std::string_view rest = line;
     while (!rest.empty()) {
-      const ssize_t n = send_some(rest, descriptor);
+      const ssize_t n = send_with_fd(peer_.socket.borrow(), rest, descriptor);
       if (n > 0) descriptor = -1;
       if (n < 0 && errno == EINTR) continue;
       if (n < 0) return broken(errno);
@@ -152,24 +153,6 @@ class Conversation {
   void wait_for_ever() { set_timeout(peer_.socket.get(), std::chrono::milliseconds(0)); }
 
  private:
-  ssize_t send_some(std::string_view text, int descriptor) {
-    iovec data{.iov_base = const_cast<char*>(text.data()), .iov_len = text.size()};
-    alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int))> room{};
-    msghdr message{};
-    message.msg_iov = &data;
-    message.msg_iovlen = 1;
-    if (descriptor >= 0) {
-      message.msg_control = room.data();
-      message.msg_controllen = room.size();
-      cmsghdr* const part = CMSG_FIRSTHDR(&message);
-      part->cmsg_level = SOL_SOCKET;
-      part->cmsg_type = SCM_RIGHTS;
-      part->cmsg_len = CMSG_LEN(sizeof(int));
-      std::memcpy(CMSG_DATA(part), &descriptor, sizeof descriptor);
-    }
-    return sendmsg(peer_.socket.get(), &message, MSG_NOSIGNAL);
-  }
-
   static Error broken(int error) {
     if (error == EAGAIN) return {ETIMEDOUT, "the daemon does not answer"};
     if (error == EPIPE || error == ECONNRESET) return {EPIPE, "the daemon has ended"};

@@ -5,8 +5,8 @@
 
 #include <array>
 #include <cerrno>
-#include <cstring>
 
+#include "base/fd_passing.h"
 #include "control/commands.h"
 #include "proto/messages.h"
 
@@ -14,7 +14,7 @@ namespace passthroughfs {
 
 ControlConnection::Step ControlConnection::read_some() {
   std::array<char, 16384> buffer;
-  const ssize_t n = receive(buffer);
+  const ssize_t n = receive_with_fd(socket_.borrow(), buffer, MSG_DONTWAIT, sent_);
   if (n < 0) return errno == EAGAIN || errno == EINTR ? Step::blocked : Step::closed;
   if (n == 0) {
     ended_ = true;
@@ -24,27 +24,6 @@ ControlConnection::Step ControlConnection::read_some() {
   if (input_.empty()) since_ = Clock::now();
   input_.append({buffer.data(), static_cast<std::size_t>(n)});
   return Step::done;
-}
-
-// A client may send a descriptor along; one at a time is kept.
-ssize_t ControlConnection::receive(std::span<char> buffer) {
-  iovec data{.iov_base = buffer.data(), .iov_len = buffer.size()};
-  alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int))> room{};
-  msghdr message{};
-  message.msg_iov = &data;
-  message.msg_iovlen = 1;
-  message.msg_control = room.data();
-  message.msg_controllen = room.size();
-  const ssize_t n = recvmsg(socket_.get(), &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-  if (n < 0) return n;
-  for (cmsghdr* part = CMSG_FIRSTHDR(&message); part != nullptr;
-       part = CMSG_NXTHDR(&message, part)) {
-    if (part->cmsg_level != SOL_SOCKET || part->cmsg_type != SCM_RIGHTS) continue;
-    int fd = -1;
-    std::memcpy(&fd, CMSG_DATA(part), sizeof fd);
-    sent_ = UniqueFd(fd);
-  }
-  return n;
 }
 
 ControlConnection::Step ControlConnection::write_some() {

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <chrono>
-#include <span>
 #include <string>
 
 #include "base/fd.h"
@@ -43,7 +42,6 @@ class ControlConnection {
  private:
   enum class Step { done, blocked, closed };
   Step read_some();
-  ssize_t receive(std::span<char> buffer);
   Step write_some();
 
   UniqueFd socket_;

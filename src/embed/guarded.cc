@@ -18,8 +18,8 @@ Outcome<void> Filesystem::Impl::create_guardian(const Handover* from) {
                         .prepare = prepare_process,
                         .try_program = {}};
   if (!arguments_.empty()) {
-    calls.try_program = [this](int program) {
-      return passthroughfs::try_program(program, arguments_, hand_over());
+    calls.try_program = [this](int program, const std::function<bool()>& wanted) {
+      return try_program(program, arguments_, hand_over(), wanted);
     };
   }
   auto guardian = Guardian::create(std::move(calls), from);

@@ -16,6 +16,7 @@
 #include <cstdlib>
 #include <ctime>
 
+#include "base/clock.h"
 #include "guard/process.h"
 #include "session/continuation.h"
 
@@ -69,8 +70,8 @@ std::string last_line(int file) {
 
 std::string program_layout() { return "1: " + memory_layout(); }
 
-Outcome<void> try_program(int program, const std::vector<std::string>& arguments,
-                          Handover handover) {
+Outcome<void> try_program(int program, const std::vector<std::string>& arguments, Handover handover,
+                          const std::function<bool()>& wanted) {
   UniqueFd answer(::memfd_create("passthroughfs-answer", MFD_CLOEXEC));
   if (!answer.valid()) return Error{errno, "no memory for an answer"};
   handover.put_number(handed::kTrial, 1);
@@ -95,10 +96,12 @@ Outcome<void> try_program(int program, const std::vector<std::string>& arguments
   for (;;) {
     const pid_t ended = ::waitpid(child, &status, WNOHANG);
     if (ended == child || (ended < 0 && errno != EINTR)) break;
-    if (monotonic_ns() > until) {
+    const bool is_wanted = wanted();
+    if (!is_wanted || monotonic_ns() > until) {
       (void)::kill(child, SIGKILL);
       while (::waitpid(child, &status, 0) < 0 && errno == EINTR) {
       }
+      if (!is_wanted) return Error{ECANCELED, "the server has died meanwhile"};
       return Error{ETIMEDOUT, "the new program does not say whether it can take over"};
     }
     constexpr timespec kPause{.tv_sec = 0, .tv_nsec = 1'000'000};

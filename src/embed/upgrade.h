@@ -5,6 +5,7 @@
 // a process with one thread.
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -39,9 +40,10 @@ inline constexpr const char* kUnmountPid = "unmount_pid";
 [[nodiscard]] std::string program_layout();
 
 // Starts `program` as a child that looks at the handover and says whether it could go on. Nothing
-// that is handed over is changed. Errors: what it says, in one line; ETIMEDOUT.
-Outcome<void> try_program(int program, const std::vector<std::string>& arguments,
-                          Handover handover);
+// that is handed over is changed. Errors: what it says, in one line; ETIMEDOUT; ECANCELED: `wanted`
+// said no, and the child is gone.
+Outcome<void> try_program(int program, const std::vector<std::string>& arguments, Handover handover,
+                          const std::function<bool()>& wanted);
 
 // Executes `program` in the place of this one. Returns only if that fails.
 [[nodiscard]] Errno replace_program(int program, const std::vector<std::string>& arguments,

@@ -16,6 +16,7 @@
 #include <ctime>
 #include <thread>
 
+#include "base/clock.h"
 #include "base/log.h"
 
 namespace passthroughfs {
@@ -139,7 +140,7 @@ Outcome<Guardian::Ended> Guardian::watch() {
   if (server_ == 0) start_next_server();  // a program that was to take over did not
   start_deputy();
   for (;;) {
-    look_after_deputy();
+    if (deputy_ == 0) start_deputy();
     answer_request();
     if (server_ != 0 && !wait_for_end(0)) {
       announce();
@@ -275,10 +276,6 @@ void Guardian::kill_server() noexcept {
 
 // ---- the deputy ---------------------------------------------------------------------------------
 
-void Guardian::look_after_deputy() noexcept {
-  if (deputy_ == 0) start_deputy();
-}
-
 // In the child it returns when that has become the guardian.
 void Guardian::start_deputy() noexcept {
   log_detach();
@@ -298,11 +295,11 @@ void Guardian::start_deputy() noexcept {
   (void)server_end_.release();  // the number is the guardian's, and may be anything later
   (void)::prctl(PR_SET_PDEATHSIG, SIGCHLD, 0, 0, 0);
   while (::getppid() == guardian) (void)signals_.wait(-1, 0);
-  be_deputy();
+  take_guardians_place();
 }
 
 // The guardian is gone. What it knew is in the page, and in this process's copy of its memory.
-void Guardian::be_deputy() noexcept {
+void Guardian::take_guardians_place() noexcept {
   page().guardian.store(::getpid());
   page().deputy.store(0);
   server_ = page().server.load();  // 0: it has ended, too, and watch() goes on with that
@@ -327,7 +324,9 @@ void Guardian::answer_request() noexcept {
   if (page().upgrade.load() != Upgrade::asked) return;
   Outcome<void> tried = Error{ENOSYS, "this process cannot be replaced"};
   try {
-    if (calls_.try_program) tried = calls_.try_program(page().program.load());
+    // A server that dies meanwhile is to be replaced at once.
+    const auto wanted = [this] { return !server_has_ended(); };
+    if (calls_.try_program) tried = calls_.try_program(page().program.load(), wanted);
   } catch (const std::exception& error) {
     tried = Error{ENOMEM, error.what()};
   }
@@ -418,9 +417,9 @@ void Guardian::announce() noexcept {
   const std::uint64_t starts = page().starts.load();
   if (manager_ == nullptr || page().state.load() != State::serving || starts == 1) return;
   std::array<char, 128> lines{};
-  (void)std::snprintf(
-      lines.data(), lines.size(), "READY=1\nSTATUS=served by process %d after %llu %s", server_,
-      static_cast<unsigned long long>(starts - 1), starts == 2 ? "death" : "deaths");
+  (void)std::snprintf(lines.data(), lines.size(),
+                      "READY=1\nSTATUS=served by process %d, server number %llu", server_,
+                      static_cast<unsigned long long>(starts));
   manager_->tell(lines.data());
 }
 

@@ -43,8 +43,8 @@ class Guardian {
     // In each child before it has threads; may be empty.
     std::function<void()> prepare;
     // In the guardian: whether the program behind a descriptor could take over. It may make other
-    // processes, and takes seconds at most. Empty: none can.
-    std::function<Outcome<void>(int program)> try_program;
+    // processes, takes seconds at most, and gives up as soon as `wanted` says no. Empty: none can.
+    std::function<Outcome<void>(int program, const std::function<bool()>& wanted)> try_program;
   };
 
   // `from`: what the guardian of another program has left, or nullptr. Errors: those of
@@ -129,9 +129,8 @@ class Guardian {
   void start_next_server() noexcept;
   [[noreturn]] void be_server(bool again) noexcept;
   void start_deputy() noexcept;
-  void be_deputy() noexcept;
+  void take_guardians_place() noexcept;
   void end_deputy() noexcept;
-  void look_after_deputy() noexcept;
   // Waits for the server's end, at most so long (0: for ever). True: it has ended. False also when
   // it has something to say.
   bool wait_for_end(std::uint64_t most_ns) noexcept;

@@ -36,12 +36,6 @@ void note_signal(int signal) noexcept { g_came.fetch_or(1U << signal, std::memor
 
 }  // namespace
 
-std::uint64_t monotonic_ns() noexcept {
-  timespec now{};
-  (void)::clock_gettime(CLOCK_MONOTONIC, &now);
-  return static_cast<std::uint64_t>(now.tv_sec) * kSecond + static_cast<std::uint64_t>(now.tv_nsec);
-}
-
 WatchedSignals::WatchedSignals() noexcept {
   sigset_t set;
   sigemptyset(&set);

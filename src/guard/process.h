@@ -16,9 +16,6 @@
 
 namespace passthroughfs {
 
-// Nanoseconds of CLOCK_MONOTONIC.
-[[nodiscard]] std::uint64_t monotonic_ns() noexcept;
-
 // The signals that end the mount or make it reopen its log, and SIGCHLD, for a process with one
 // thread: they are blocked but while wait() waits, so none is missed. One object per process.
 class WatchedSignals {

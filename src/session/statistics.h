@@ -5,20 +5,12 @@
 #include <atomic>
 #include <bit>
 #include <cstdint>
-#include <ctime>
 
+#include "base/clock.h"
 #include "session/session.h"
 #include "wire/opcode.h"
 
 namespace passthroughfs {
-
-// Nanoseconds of a clock that only goes forward.
-[[nodiscard]] inline std::uint64_t monotonic_ns() noexcept {
-  timespec now{};
-  (void)clock_gettime(CLOCK_MONOTONIC, &now);
-  return static_cast<std::uint64_t>(now.tv_sec) * 1'000'000'000 +
-         static_cast<std::uint64_t>(now.tv_nsec);
-}
 
 // What one thread served. Written by that thread alone, read by any: plain stores of atomics.
 class ThreadStatistics {

@@ -239,7 +239,7 @@ TEST_F(ServiceTest, TheManagerIsToldOfAnotherServer) {
   ASSERT_TRUE(mount.ok());
   EXPECT_TRUE(manager.hears("READY=1"));
   ASSERT_EQ(kill(mount.server_pid(), SIGSTOP), 0);
-  EXPECT_TRUE(manager.hears("after 1 death"));
+  EXPECT_TRUE(manager.hears("server number 2"));
   EXPECT_EQ(manager.sender(), mount.pid());
   EXPECT_TRUE(manager.hears("WATCHDOG=1"));
   write_file(mount.mnt("f"), "served");

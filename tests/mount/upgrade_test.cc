@@ -13,8 +13,10 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <cstdlib>
 #include <filesystem>
+#include <sstream>
 #include <string>
 #include <thread>
 #include <vector>
@@ -248,6 +250,62 @@ TEST_F(UpgradeTest, ANewProgramThatCannotServeGivesWayToTheOneBefore) {
   const Json now = stats(mount);
   EXPECT_EQ(now.value("upgrades", 1), 0);
   EXPECT_NE(now.value("upgrade_failure", "").find("dies before"), std::string::npos);
+}
+
+TEST_F(UpgradeTest, WhoWaitsForALockGetsItFromTheNewProgram) {
+  Mount mount({.options = {"recover=on", "journal=off"}});
+  ASSERT_TRUE(mount.ok());
+  write_file(mount.mnt("f"), "");
+  const UniqueFd holder(open(mount.mnt("f").c_str(), O_RDWR | O_CLOEXEC));
+  const UniqueFd other(open(mount.mnt("f").c_str(), O_RDWR | O_CLOEXEC));
+  ASSERT_EQ(flock(holder.get(), LOCK_EX), 0);
+  std::atomic<bool> granted{false};
+  std::thread waiter([&] { granted = flock(other.get(), LOCK_EX) == 0; });
+  EXPECT_TRUE(wait_until([&] { return stats(mount).value("lock_waiters", 0) == 1; }));
+  upgrade(mount, copy_of_program(mount, "other"));
+  EXPECT_TRUE(wait_until([&] { return stats(mount).value("lock_waiters", 0) == 1; }));
+  EXPECT_FALSE(granted);
+  EXPECT_EQ(flock(holder.get(), LOCK_UN), 0);
+  waiter.join();
+  EXPECT_TRUE(granted);
+}
+
+// The guardian asks a program that says nothing, for ten seconds; a server that dies then must not
+// wait for the end of that.
+TEST_F(UpgradeTest, AServerThatDiesWhileAProgramIsOnTrialIsReplacedAtOnce) {
+  Mount mount({.options = {"recover=on", "journal=off"}, .server_dies = true});
+  ASSERT_TRUE(mount.ok());
+  find_sockets_of(mount);
+  const pid_t server = mount.server_pid();
+  auto client = Client::connect(mount.mnt());
+  ASSERT_TRUE(client) << client.error().message;
+  const UniqueFd program(open(PFS_NEVER_ANSWERS, O_RDONLY | O_CLOEXEC));
+  ASSERT_TRUE(program.valid());
+  std::thread asker([&] {
+    const auto refused = client->upgrade(program.get(), program_layout());
+    ASSERT_FALSE(refused);
+    EXPECT_EQ(errno_name(refused.error().code), "ECANCELED") << refused.error().message;
+  });
+  const std::string task =
+      "/proc/" + std::to_string(mount.pid()) + "/task/" + std::to_string(mount.pid());
+  const auto on_trial = [&] {
+    std::istringstream children(read_all(task + "/children"));
+    for (std::string child; children >> child;) {
+      std::error_code gone;
+      if (std::filesystem::read_symlink("/proc/" + child + "/exe", gone) == PFS_NEVER_ANSWERS) {
+        return true;
+      }
+    }
+    return false;
+  };
+  EXPECT_TRUE(wait_until(on_trial));
+  ASSERT_EQ(kill(server, SIGKILL), 0);
+  EXPECT_TRUE(wait_until(std::chrono::seconds(8), [&] {
+    const auto now = stats(mount).value("server_pid", 0);
+    return now > 0 && now != server;
+  }));
+  EXPECT_FALSE(on_trial());
+  asker.join();
 }
 
 TEST_F(UpgradeTest, WithoutRecoveryItSaysThatItCannot) {
