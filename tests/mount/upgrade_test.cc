@@ -300,9 +300,10 @@ TEST_F(UpgradeTest, AServerThatDiesWhileAProgramIsOnTrialIsReplacedAtOnce) {
   };
   EXPECT_TRUE(wait_until(on_trial));
   ASSERT_EQ(kill(server, SIGKILL), 0);
+  // By /proc: a command would wait for an answer of the one that is gone.
   EXPECT_TRUE(wait_until(std::chrono::seconds(8), [&] {
-    const auto now = stats(mount).value("server_pid", 0);
-    return now > 0 && now != server;
+    const pid_t now = mount.server_pid();
+    return now != server && now != mount.pid();
   }));
   EXPECT_FALSE(on_trial());
   asker.join();
