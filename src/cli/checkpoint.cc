@@ -7,15 +7,16 @@
 namespace passthroughfs {
 
 int run_checkpoint(Arguments arguments) {
-  CLI::App app("Prints a token that names this moment, for `dirty --since` and `watch --since`.",
-               "passthroughfs checkpoint");
+  CommandLine command(
+      "Prints a token that names this moment, for `dirty --since` and `watch --since`.",
+      "passthroughfs checkpoint");
   std::string mountpoint;
   std::string forget;
-  app.add_option("MOUNTPOINT", mountpoint, "the mount")->required();
-  app.add_option("--forget-before", forget,
-                 "give up what is needed only for tokens before this one")
-      ->type_name("TOKEN");
-  if (auto code = parse(app, arguments)) return *code;
+  command.option("MOUNTPOINT", mountpoint, "the mount").required();
+  command
+      .option("--forget-before", forget, "give up what is needed only for tokens before this one")
+      .called("TOKEN");
+  if (auto code = command.parse(arguments)) return *code;
 
   auto client = Client::connect(mountpoint);
   if (!client) {

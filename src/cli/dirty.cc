@@ -56,33 +56,32 @@ bool print_json(Client& client, const std::optional<std::string>& since, bool re
 }  // namespace
 
 int run_dirty(Arguments arguments) {
-  CLI::App app("Shows the net difference between a token's moment and now, by path.",
-               "passthroughfs dirty");
+  CommandLine command("Shows the net difference between a token's moment and now, by path.",
+                      "passthroughfs dirty");
   std::string mountpoint;
   std::string token;
   bool json = false;
   bool nul = false;
   bool no_renames = false;
   bool deleted = false;
-  app.add_option("MOUNTPOINT", mountpoint, "the mount")->required();
-  const auto* const given =
-      app.add_option("--since", token, "from this moment on (default: when the mount was made)")
-          ->type_name("TOKEN");
-  auto* const as_json = app.add_flag("--json", json, "as a JSON object");
-  app.add_flag("-0", nul, "the paths that still exist, each ended by NUL; implies --no-renames")
-      ->excludes(as_json);
-  app.add_flag("--no-renames", no_renames,
+  command.option("MOUNTPOINT", mountpoint, "the mount").required();
+  const auto given =
+      command.option("--since", token, "from this moment on (default: when the mount was made)")
+          .called("TOKEN");
+  const auto as_json = command.flag("--json", json, "as a JSON object");
+  command.flag("-0", nul, "the paths that still exist, each ended by NUL; implies --no-renames")
+      .excludes(as_json);
+  command.flag("--no-renames", no_renames,
                "spell out what is below renamed directories as deleted and created");
-  app.add_flag("--deleted", deleted, "only what is not there any more");
-  if (auto code = parse(app, arguments)) return *code;
+  command.flag("--deleted", deleted, "only what is not there any more");
+  if (auto code = command.parse(arguments)) return *code;
 
   auto client = Client::connect(mountpoint);
   if (!client) {
     report(client.error().message);
     return kExitFailure;
   }
-  const std::optional<std::string> since =
-      given->count() == 0 ? std::optional<std::string>() : token;
+  const std::optional<std::string> since = given.given() ? token : std::optional<std::string>();
   // Whoever copies the paths of a list needs all of them.
   const bool renames = !no_renames && !nul;
   Outcome<ChangeReport> told = Error{};

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <fmt/format.h>
+#include <fmt/core.h>
 #include <fmt/ranges.h>
 
 #include <algorithm>
@@ -60,11 +60,11 @@ std::string as_text(const std::vector<Check>& checks) {
 }  // namespace
 
 int run_doctor(Arguments arguments) {
-  CLI::App app("Shows what this kernel and this user can do, and what is missing for more.",
-               "passthroughfs doctor");
+  CommandLine command("Shows what this kernel and this user can do, and what is missing for more.",
+                      "passthroughfs doctor");
   bool json = false;
-  app.add_flag("--json", json, "as a JSON object");
-  if (auto code = parse(app, arguments)) return *code;
+  command.flag("--json", json, "as a JSON object");
+  if (auto code = command.parse(arguments)) return *code;
   const std::vector<Check> checks = run_checks();
   return print(json ? as_json(checks) : as_text(checks)) ? kExitOk : kExitFailure;
 }

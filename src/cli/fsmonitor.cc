@@ -3,7 +3,7 @@
 // git's hook core.fsmonitor, version 2 (githooks(5)): git runs it at the top of a work tree with
 // the version and the token that it got last time. The answer is a new token and the paths that may
 // have changed since, relative to the top, each ended by NUL; "/" stands for everything.
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <cerrno>
 #include <string>
@@ -95,13 +95,14 @@ class Answer {
 }  // namespace
 
 int run_fsmonitor(Arguments arguments) {
-  CLI::App app("Tells git what has changed: git config core.fsmonitor 'passthroughfs fsmonitor'",
-               "passthroughfs fsmonitor");
+  CommandLine command(
+      "Tells git what has changed: git config core.fsmonitor 'passthroughfs fsmonitor'",
+      "passthroughfs fsmonitor");
   std::string version;
   std::string token;
-  app.add_option("VERSION", version, "of git's protocol: 2")->required();
-  app.add_option("TOKEN", token, "what git was told last time; may be empty");
-  if (auto code = parse(app, arguments)) return *code;
+  command.option("VERSION", version, "of git's protocol: 2").required();
+  command.option("TOKEN", token, "what git was told last time; may be empty");
+  if (auto code = command.parse(arguments)) return *code;
   if (version != "2") {
     report(fmt::format("version 2 of git's protocol is spoken here, not '{}'", version));
     return kExitFailure;

@@ -71,13 +71,13 @@ Outcome<bool> print_table(Client& client) {
 }  // namespace
 
 int run_handles(Arguments arguments) {
-  CLI::App app("Shows the files and directories that are open on a mount.",
-               "passthroughfs handles");
+  CommandLine command("Shows the files and directories that are open on a mount.",
+                      "passthroughfs handles");
   std::string mountpoint;
   bool json = false;
-  app.add_option("MOUNTPOINT", mountpoint, "the mount")->required();
-  app.add_flag("--json", json, "as a JSON array");
-  if (auto code = parse(app, arguments)) return *code;
+  command.option("MOUNTPOINT", mountpoint, "the mount").required();
+  command.flag("--json", json, "as a JSON array");
+  if (auto code = command.parse(arguments)) return *code;
 
   auto client = Client::connect(mountpoint);
   auto printed = !client ? Outcome<bool>(client.error())

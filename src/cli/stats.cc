@@ -7,14 +7,14 @@
 
 namespace passthroughfs {
 int run_stats(Arguments arguments) {
-  CLI::App app("Shows what a mount has done and what it holds.", "passthroughfs stats");
+  CommandLine command("Shows what a mount has done and what it holds.", "passthroughfs stats");
   std::string mountpoint;
   bool json = false;
   bool prometheus = false;
-  app.add_option("MOUNTPOINT", mountpoint, "the mount")->required();
-  auto* json_flag = app.add_flag("--json", json, "as a JSON object");
-  app.add_flag("--prometheus", prometheus, "in the text format of Prometheus")->excludes(json_flag);
-  if (auto code = parse(app, arguments)) return *code;
+  command.option("MOUNTPOINT", mountpoint, "the mount").required();
+  const auto json_flag = command.flag("--json", json, "as a JSON object");
+  command.flag("--prometheus", prometheus, "in the text format of Prometheus").excludes(json_flag);
+  if (auto code = command.parse(arguments)) return *code;
 
   auto client = Client::connect(mountpoint);
   if (!client) {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <fmt/format.h>
+#include <fmt/core.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
@@ -32,16 +32,16 @@ std::string cut_to_screen(const std::string& text) {
 }  // namespace
 
 int run_top(Arguments arguments) {
-  CLI::App app("Shows the operations of a mount as they happen, until Ctrl-C.",
-               "passthroughfs top");
+  CommandLine command("Shows the operations of a mount as they happen, until Ctrl-C.",
+                      "passthroughfs top");
   std::string mountpoint;
   double interval = 1;
   unsigned count = 0;
-  app.add_option("MOUNTPOINT", mountpoint, "the mount")->required();
-  app.add_option("-i,--interval", interval, "seconds between two looks (default: 1)")
-      ->check(CLI::Range(0.1, 3600.0));
-  app.add_option("-n,--count", count, "end after so many looks (default: never)");
-  if (auto code = parse(app, arguments)) return *code;
+  command.option("MOUNTPOINT", mountpoint, "the mount").required();
+  command.option("-i,--interval", interval, "seconds between two looks (default: 1)")
+      .within(0.1, 3600.0);
+  command.option("-n,--count", count, "end after so many looks (default: never)");
+  if (auto code = command.parse(arguments)) return *code;
 
   using Clock = std::chrono::steady_clock;
   auto client = Client::connect(mountpoint);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <fmt/format.h>
+#include <fmt/core.h>
 #include <poll.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -96,10 +96,10 @@ std::string failure_message(const MountPoint& mount, Errno error) {
 }  // namespace
 
 int run_umount(Arguments arguments) {
-  CLI::App app("Unmounts, and returns when the daemon has ended.", "passthroughfs umount");
+  CommandLine command("Unmounts, and returns when the daemon has ended.", "passthroughfs umount");
   std::string mountpoint;
-  app.add_option("MOUNTPOINT", mountpoint, "the mount")->required();
-  if (auto code = parse(app, arguments)) return *code;
+  command.option("MOUNTPOINT", mountpoint, "the mount").required();
+  if (auto code = command.parse(arguments)) return *code;
 
   auto mount = find_mount_point(mountpoint);
   if (!mount) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fcntl.h>
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include "base/fd.h"
 #include "cli/commands.h"
@@ -13,11 +13,11 @@
 namespace passthroughfs {
 
 int run_upgrade(Arguments arguments) {
-  CLI::App app("Lets this program serve a running mount, in the place of the one that does.",
-               "passthroughfs upgrade");
+  CommandLine command("Lets this program serve a running mount, in the place of the one that does.",
+                      "passthroughfs upgrade");
   std::string mountpoint;
-  app.add_option("MOUNTPOINT", mountpoint, "the mount")->required();
-  if (auto code = parse(app, arguments)) return *code;
+  command.option("MOUNTPOINT", mountpoint, "the mount").required();
+  if (auto code = command.parse(arguments)) return *code;
 
   auto client = Client::connect(mountpoint);
   if (!client) {

@@ -7,15 +7,15 @@
 namespace passthroughfs {
 
 int run_watch(Arguments arguments) {
-  CLI::App app("Prints a JSON line for each change, as it happens, until the mount ends.",
-               "passthroughfs watch");
+  CommandLine command("Prints a JSON line for each change, as it happens, until the mount ends.",
+                      "passthroughfs watch");
   std::string mountpoint;
   std::string token;
-  app.add_option("MOUNTPOINT", mountpoint, "the mount")->required();
-  const auto* const given =
-      app.add_option("--since", token, "begin with what has changed since this moment")
-          ->type_name("TOKEN");
-  if (auto code = parse(app, arguments)) return *code;
+  command.option("MOUNTPOINT", mountpoint, "the mount").required();
+  const auto given =
+      command.option("--since", token, "begin with what has changed since this moment")
+          .called("TOKEN");
+  if (auto code = command.parse(arguments)) return *code;
 
   auto client = Client::connect(mountpoint);
   if (!client) {
@@ -24,7 +24,7 @@ int run_watch(Arguments arguments) {
   }
   bool printed = true;
   const auto watched =
-      client->watch(given->count() == 0 ? std::optional<std::string>() : token,
+      client->watch(given.given() ? token : std::optional<std::string>(),
                     [&](const std::string& line) { return printed = print(line + "\n"); });
   if (!printed) return kExitFailure;
   // The end of the mount is the end of what there is to tell.
