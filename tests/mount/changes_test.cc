@@ -20,11 +20,10 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <nlohmann/json.hpp>
 
 #include "base/fd.h"
 #include "support/mount_fixture.h"
-#include "told_changes.h"
+#include "support/told_changes.h"
 
 namespace passthroughfs::test {
 namespace {

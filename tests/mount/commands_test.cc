@@ -17,15 +17,13 @@
 #include <vector>
 
 #include <gtest/gtest.h>
-#include <nlohmann/json.hpp>
 
 #include "base/fd.h"
+#include "support/json.h"
 #include "support/mount_fixture.h"
 
 namespace passthroughfs::test {
 namespace {
-
-using Json = nlohmann::json;
 
 std::vector<std::string> lines_of(const std::string& text) {
   std::vector<std::string> lines;
@@ -54,7 +52,7 @@ class CommandsTest : public MountTest {
   }
   Json json(const std::vector<std::string>& arguments) const {
     const std::string said = text(arguments);
-    Json parsed = Json::parse(said, nullptr, false);
+    Json parsed = parse_json(said);
     EXPECT_FALSE(parsed.is_discarded()) << said;
     return parsed;
   }
@@ -74,7 +72,7 @@ class CommandsTest : public MountTest {
       }
       return rows.size() == count;
     })) << rows.size()
-        << " rows instead of " << count << " in " << all.dump(2);
+        << " rows instead of " << count << " in " << to_text(all);
     rows.resize(count, Json::object());
     return rows;
   }
@@ -213,7 +211,7 @@ TEST_F(HandlesCommandTest, CountsWhatTheDaemonReadsAndWrites) {
   const UniqueFd other(open(daemon.mnt("g").c_str(), O_RDONLY | O_CLOEXEC));
   std::string buffer(content.size(), ' ');
   ASSERT_EQ(pread(other.get(), buffer.data(), buffer.size(), 0), 100000);
-  const Json rows = Json::parse(daemon.command({"handles", daemon.mnt(), "--json"}).out);
+  const Json rows = parse_json(daemon.command({"handles", daemon.mnt(), "--json"}).out);
   ASSERT_EQ(rows.size(), 2U) << rows;
   const Json& f = rows[0]["path"] == "f" ? rows[0] : rows[1];
   const Json& g = rows[0]["path"] == "f" ? rows[1] : rows[0];

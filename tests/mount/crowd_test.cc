@@ -15,9 +15,9 @@
 #include <vector>
 
 #include <gtest/gtest.h>
-#include <nlohmann/json.hpp>
 
 #include "base/fd.h"
+#include "support/json.h"
 #include "support/mount_fixture.h"
 
 namespace passthroughfs::test {
@@ -48,11 +48,7 @@ class CrowdTest : public MountTest {
     start_.pass(static_cast<unsigned>(processes * threads));
     return children;
   }
-  long lock_waiters() const {
-    const auto said = nlohmann::json::parse(mount().command({"stats", mount().mnt(), "--json"}).out,
-                                            nullptr, false);
-    return said.is_object() ? said.value("lock_waiters", -1L) : -1L;
-  }
+  long lock_waiters() const { return stats(mount()).value("lock_waiters", -1L); }
 
   Gate ready_, start_;
 };

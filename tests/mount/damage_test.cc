@@ -20,9 +20,9 @@
 #include <vector>
 
 #include <gtest/gtest.h>
-#include <nlohmann/json.hpp>
 
 #include "base/fd.h"
+#include "support/json.h"
 #include "support/mount_fixture.h"
 #include "table/handle_table.h"
 #include "table/inode_table.h"
@@ -32,7 +32,6 @@
 namespace passthroughfs::test {
 namespace {
 
-using Json = nlohmann::json;
 using Random = std::mt19937;
 
 constexpr int kFiles = 12;
@@ -200,11 +199,7 @@ class DamageTest : public ::testing::Test {
     write_file(site.mount.mnt("new"), "new");
     EXPECT_EQ(read_file(site.mount.source("new")), "new");
   }
-  static bool answers(const Mount& mount) {
-    const ProgramResult result = mount.command({"stats", mount.mnt(), "--json"});
-    const Json json = Json::parse(result.out, nullptr, false);
-    return json.is_object() && json.value("server_starts", 0) > 1;
-  }
+  static bool answers(const Mount& mount) { return stats(mount).value("server_starts", 0) > 1; }
 
   static void damage(const Site& site, Random& random) {
     const auto below = [&](unsigned end) { return static_cast<unsigned>(random() % end); };

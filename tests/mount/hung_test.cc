@@ -12,16 +12,14 @@
 #include <vector>
 
 #include <gtest/gtest.h>
-#include <nlohmann/json.hpp>
 
 #include "base/fd.h"
 #include "frozen_source.h"
+#include "support/json.h"
 #include "support/mount_fixture.h"
 
 namespace passthroughfs::test {
 namespace {
-
-using Json = nlohmann::json;
 
 class HungTest : public ::testing::TestWithParam<const char*> {
  protected:
@@ -41,12 +39,6 @@ class HungTest : public ::testing::TestWithParam<const char*> {
 
   FrozenSource source_;
 };
-
-Json stats(const Mount& mount) {
-  const ProgramResult result = mount.command({"stats", mount.mnt(), "--json"});
-  const Json json = Json::parse(result.out, nullptr, false);
-  return json.is_object() ? json : Json::object();
-}
 
 // Whether one line of the log has all of these.
 bool says(const Mount& mount, const std::vector<std::string>& words) {
@@ -94,10 +86,10 @@ TEST_P(HungTest, ARequestThatGetsNoAnswerIsNamedAndSoIsItsEnd) {
     return says(mount, {"warning", "RENAME", "\"a\" to \"d/b\""});
   })) << mount.log();
   const Json json = stats(mount);
-  EXPECT_EQ(json.value("hung_requests", 0), 3) << json.dump(1);
-  EXPECT_NE(json.value("notes", Json()).dump().find("3 requests have had no answer"),
+  EXPECT_EQ(json.value("hung_requests", 0), 3) << to_text(json);
+  EXPECT_NE(to_text(json.value("notes", Json())).find("3 requests have had no answer"),
             std::string::npos)
-      << json.dump(1);
+      << to_text(json);
 
   source_.thaw();
   creator.join();

@@ -16,12 +16,12 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <nlohmann/json.hpp>
 
 #include "base/fd.h"
+#include "support/json.h"
 #include "support/loop_image.h"
 #include "support/mount_fixture.h"
-#include "told_changes.h"
+#include "support/told_changes.h"
 
 namespace passthroughfs::test {
 namespace {
@@ -170,7 +170,7 @@ class Watch {
   bool tells(const std::string& path, const std::string& kind) const {
     std::istringstream lines(read_all(output_));
     for (std::string line; std::getline(lines, line);) {
-      const auto told = nlohmann::json::parse(line, nullptr, false);  // one may be half written
+      const auto told = parse_json(line);  // one may be half written
       if (told.is_discarded() || told.value("path", "") != path) continue;
       const std::vector<std::string> kinds = told.at("kinds");
       if (std::find(kinds.begin(), kinds.end(), kind) != kinds.end()) return true;
@@ -209,7 +209,7 @@ int count_of(const std::string& output, const std::string& path, const std::stri
   std::istringstream lines(read_all(output));
   int count = 0;
   for (std::string line; std::getline(lines, line);) {
-    const auto told = nlohmann::json::parse(line, nullptr, false);
+    const auto told = parse_json(line);
     if (told.is_discarded() || told.value("path", "") != path) continue;
     const std::vector<std::string> kinds = told.at("kinds");
     count += static_cast<int>(std::count(kinds.begin(), kinds.end(), kind));

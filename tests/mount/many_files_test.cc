@@ -17,15 +17,13 @@
 #include <vector>
 
 #include <gtest/gtest.h>
-#include <nlohmann/json.hpp>
 
 #include "base/fd.h"
+#include "support/json.h"
 #include "support/mount_fixture.h"
 
 namespace passthroughfs::test {
 namespace {
-
-using Json = nlohmann::json;
 
 constexpr int kDirectories = 300;
 constexpr int kFiles = 1000;  // in each
@@ -131,10 +129,6 @@ class ManyFilesTest : public ::testing::Test {
       }
     });
     return good;
-  }
-
-  Json stats(const Mount& mount) const {
-    return Json::parse(mount.command({"stats", mount.mnt(), "--json"}).out, nullptr, false);
   }
 
   TempTree tree_{TempTree::Medium::kMemory};

@@ -22,15 +22,13 @@
 #include <vector>
 
 #include <gtest/gtest.h>
-#include <nlohmann/json.hpp>
 
 #include "base/fd.h"
+#include "support/json.h"
 #include "support/mount_fixture.h"
 
 namespace passthroughfs::test {
 namespace {
-
-using Json = nlohmann::json;
 
 class RecoveryTest : public ::testing::Test {
  protected:
@@ -51,12 +49,6 @@ MountSettings dying(std::vector<std::string> options = {},
   }
   return {
       .options = std::move(options), .environment = std::move(environment), .server_dies = true};
-}
-
-Json stats(const Mount& mount) {
-  const ProgramResult result = mount.command({"stats", mount.mnt(), "--json"});
-  const Json json = Json::parse(result.out, nullptr, false);
-  return json.is_object() ? json : Json::object();
 }
 
 std::uint64_t starts(const Mount& mount) { return stats(mount).value("server_starts", 0U); }
@@ -370,7 +362,7 @@ TEST_F(RecoveryTest, NothingIsLeftBehindByManyDeaths) {
   EXPECT_TRUE(wait_until([&] {
     const Json json = stats(mount);
     return json.value("handles", 99) == 0 && json.value("inodes", 99) <= 2;
-  })) << stats(mount).dump(1);
+  })) << to_text(stats(mount));
   EXPECT_TRUE(wait_until([&] { return mount.descriptors() <= descriptors + 1; }))
       << mount.descriptors() << " instead of " << descriptors;
 }
@@ -395,7 +387,7 @@ TEST_F(RecoveryTest, ChangesAreToldOnceOverADeath) {
     write_file(mount.mnt("b"), "1");
     kill_server(mount);
     const ProgramResult dirty = mount.command({"dirty", mount.mnt(), "--since", since, "--json"});
-    const Json report = Json::parse(dirty.out, nullptr, false);
+    const Json report = parse_json(dirty.out);
     ASSERT_TRUE(report.is_object()) << dirty.out << dirty.err;
     EXPECT_TRUE(report.value("complete", false)) << dirty.out;
     std::string paths;
@@ -432,7 +424,7 @@ TEST_F(RecoveryTest, WithoutGuardianAndDeputyTheServerGoesOnAndSaysSo) {
   (void)mount.wait_for_exit();
   write_file(mount.mnt("f"), "1");
   EXPECT_EQ(read_file(mount.source("f")), "1");
-  EXPECT_NE(stats(mount).dump().find("the guardian is gone"), std::string::npos);
+  EXPECT_NE(to_text(stats(mount)).find("the guardian is gone"), std::string::npos);
 }
 
 }  // namespace

@@ -21,10 +21,10 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
-#include <nlohmann/json.hpp>
 
 #include "base/fd.h"
 #include "frozen_source.h"
+#include "support/json.h"
 #include "support/mount_fixture.h"
 
 namespace passthroughfs::test {
@@ -180,11 +180,7 @@ TEST_F(ServiceTest, AStartAfterTheGuardiansDeathJoinsTheMountThatLives) {
   Mount mount(one);
   ASSERT_TRUE(mount.ok());
   const UniqueFd file(open(mount.mnt("f").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644));
-  const auto process = [&](const char* field) {
-    const std::string out = mount.command({"stats", mount.mnt(), "--json"}).out;
-    const auto json = nlohmann::json::parse(out, nullptr, false);
-    return json.is_object() ? json.value(field, 0) : 0;
-  };
+  const auto process = [&](const char* field) { return stats(mount).value(field, 0); };
   const pid_t first = mount.pid();
   ASSERT_TRUE(wait_until([&] { return process("deputy_pid") > 0; }));
   ASSERT_EQ(kill(first, SIGKILL), 0);

@@ -22,24 +22,16 @@
 #include <vector>
 
 #include <gtest/gtest.h>
-#include <nlohmann/json.hpp>
 
 #include "base/fd.h"
 #include "embed/upgrade.h"
-#include "mount/told_changes.h"
 #include "passthroughfs/client.h"
+#include "support/json.h"
 #include "support/mount_fixture.h"
+#include "support/told_changes.h"
 
 namespace passthroughfs::test {
 namespace {
-
-using Json = nlohmann::json;
-
-Json stats(const Mount& mount) {
-  const ProgramResult result = mount.command({"stats", mount.mnt(), "--json"});
-  const Json json = Json::parse(result.out, nullptr, false);
-  return json.is_object() ? json : Json::object();
-}
 
 class UpgradeTest : public ::testing::Test {
  protected:
@@ -86,8 +78,7 @@ TEST_F(UpgradeTest, WhatIsOpenGoesOnUnderAnotherProgram) {
     ASSERT_EQ(flock(locked.get(), LOCK_EX), 0);
     struct stat before {};
     ASSERT_EQ(fstat(locked.get(), &before), 0);
-    const Json handles_before =
-        Json::parse(mount.command({"handles", mount.mnt(), "--json"}).out, nullptr, false);
+    const Json handles_before = parse_json(mount.command({"handles", mount.mnt(), "--json"}).out);
 
     upgrade(mount, copy_of_program(mount, "other"));
     EXPECT_EQ(stats(mount).value("upgrades", 0), 1);
@@ -105,8 +96,7 @@ TEST_F(UpgradeTest, WhatIsOpenGoesOnUnderAnotherProgram) {
     EXPECT_EQ(flock(behind.get(), LOCK_EX | LOCK_NB), -1) << "the lock is gone";
     ASSERT_EQ(flock(locked.get(), LOCK_UN), 0);
     EXPECT_EQ(flock(behind.get(), LOCK_EX | LOCK_NB), 0) << "nobody can unlock it any more";
-    const Json handles_after =
-        Json::parse(mount.command({"handles", mount.mnt(), "--json"}).out, nullptr, false);
+    const Json handles_after = parse_json(mount.command({"handles", mount.mnt(), "--json"}).out);
     ASSERT_EQ(handles_after.size(), handles_before.size());
     for (std::size_t i = 0; i < handles_before.size(); ++i) {
       EXPECT_EQ(handles_after[i]["fh"], handles_before[i]["fh"]);
@@ -342,7 +332,7 @@ TEST_F(DeputyTest, TakesTheGuardiansPlaceAgainAndAgain) {
   UniqueFd file(open(mount.mnt("f").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644));
   for (int i = 1; i <= 3; ++i) {
     kill_and_wait(mount, "guardian_pid");
-    EXPECT_EQ(stats(mount).value("notes", Json::array()).dump().find("guardian"),
+    EXPECT_EQ(to_text(stats(mount).value("notes", Json::array())).find("guardian"),
               std::string::npos);
     kill_and_wait(mount, "server_pid");
     kill_and_wait(mount, "deputy_pid");

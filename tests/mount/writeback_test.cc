@@ -13,9 +13,9 @@
 #include <vector>
 
 #include <gtest/gtest.h>
-#include <nlohmann/json.hpp>
 
 #include "base/fd.h"
+#include "support/json.h"
 #include "support/mount_fixture.h"
 
 namespace passthroughfs::test {
@@ -255,9 +255,9 @@ TEST_P(WritebackTest, AFullDiskIsToldBySyncAndClose) {
 }
 
 TEST_P(WritebackTest, StatsSayThatItIsOn) {
-  const auto stats = nlohmann::json::parse(mount().command({"stats", mount().mnt(), "--json"}).out);
-  EXPECT_EQ(stats.value("writeback", false), true);
-  EXPECT_EQ(stats.value("io", ""), "daemon");
+  const Json said = stats(mount());
+  EXPECT_EQ(said.value("writeback", false), true);
+  EXPECT_EQ(said.value("io", ""), "daemon");
 }
 
 }  // namespace
