@@ -2,7 +2,7 @@
 #include "cli/doctor_checks.h"
 
 #include <fcntl.h>
-#include <fmt/format.h>
+#include <fmt/core.h>
 #include <linux/capability.h>
 #include <spawn.h>
 #include <sys/resource.h>

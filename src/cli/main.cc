@@ -2,7 +2,7 @@
 //
 // passthroughfs COMMAND ..., or passthroughfs SOURCE MOUNTPOINT ... without the word "mount".
 #include <fcntl.h>
-#include <fmt/format.h>
+#include <fmt/core.h>
 #include <unistd.h>
 
 #include <algorithm>

@@ -2,7 +2,7 @@
 #include "embed/preflight.h"
 
 #include <fcntl.h>
-#include <fmt/format.h>
+#include <fmt/core.h>
 #include <poll.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>

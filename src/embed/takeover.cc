@@ -2,7 +2,7 @@
 //
 // How a mount comes from one program to another.
 #include <fcntl.h>
-#include <fmt/format.h>
+#include <fmt/core.h>
 #include <unistd.h>
 
 #include <cerrno>

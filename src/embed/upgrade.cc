@@ -2,7 +2,7 @@
 #include "embed/upgrade.h"
 
 #include <fcntl.h>
-#include <fmt/format.h>
+#include <fmt/core.h>
 #include <linux/close_range.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
