@@ -36,6 +36,9 @@ function(pfs_test name)
   endif()
 
   set(properties TIMEOUT ${arg_TIMEOUT} ENVIRONMENT "PFS_PROGRAM=${PFS_PROGRAM_FILE}")
+  if(arg_LABELS MATCHES "slow")
+    list(APPEND properties COST 30)  # starts early, so that it does not run alone at the end
+  endif()
   if(arg_SERIAL)
     list(APPEND properties RUN_SERIAL TRUE)
   endif()

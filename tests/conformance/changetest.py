@@ -586,7 +586,7 @@ class Run:
         options = self.options
         self.mount.start()
         for number in range(options.rounds):
-            self.pause(self.work(options.operations // options.rounds))
+            self.pause(self.work(options.part))
             if self.moments and not self.judge():
                 return False
             if options.restart or options.offline:
@@ -613,7 +613,7 @@ class Run:
                     return False
             if options.restart or options.offline:
                 # Work that is not asked about before the end.
-                self.pause(self.work(options.operations // options.rounds // 2))
+                self.pause(self.work(options.part // 2))
                 for actor in self.actors:
                     actor.let_go()
                 self.wait_until_known()
@@ -710,6 +710,9 @@ def main():
     options = parser.parse_args()
     if options.self_test:
         sys.exit(self_test())
+    options.part = options.operations // options.rounds
+    if os.environ.get("PFS_LONG"):
+        options.rounds *= 3
     base = tempfile.mkdtemp(prefix="pfs-changetest-", dir=options.base)
     mount = Mount(options.program, base, options.mount)
     run = Run(options, mount)

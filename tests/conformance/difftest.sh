@@ -4,6 +4,7 @@
 #   difftest.sh DIFFTEST STEPS SEED... [-- OPTION...]
 # A seed of "random" is drawn and printed, except under CI: there a failure has to mean that the change
 # under test is to blame. "in-place" goes with the next seed and uses the root of the mount itself.
+# Seeds behind "long" are only for $PFS_LONG.
 set -u
 difftest=$1 steps=$2
 shift 2
@@ -15,6 +16,10 @@ done
 [ $# -gt 0 ] && shift
 in_place=()
 for seed in "${seeds[@]}"; do
+  if [ "$seed" = long ]; then
+    [ -n "${PFS_LONG:-}" ] && continue
+    break
+  fi
   if [ "$seed" = in-place ]; then
     in_place=(--in-place)
     continue

@@ -10,6 +10,7 @@ from crashtest import deaths, faults, judge, load, selftest
 from crashtest.mount import Mount, MountError, Native
 
 KINDS = ["kills", "guardian_deaths", "deputy_deaths", "double_deaths", "upgrades", "upgrade_deaths"]
+LONGER = 3  # with $PFS_LONG
 
 
 def parse():
@@ -61,6 +62,11 @@ def parse():
     options.mount_options = list(options.option)
     if os.geteuid() == 0:
         options.mount_options.append("allow_other")
+    if os.environ.get("PFS_LONG"):
+        options.seconds *= LONGER
+        options.every = max(1, options.every // LONGER)
+        for kind in KINDS:
+            setattr(options, kind, getattr(options, kind) * LONGER)
     dies = options.fault or any(getattr(options, kind) for kind in KINDS)
     if dies and not any(option.startswith("recover=") for option in options.option):
         options.mount_options.insert(0, "recover=on")
