@@ -15,6 +15,7 @@
 #include <cstring>
 #include <ctime>
 #include <thread>
+#include <utility>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -146,6 +147,7 @@ Outcome<Guardian::Ended> Guardian::watch() {
       announce();
       continue;
     }
+    tell_of_place();
     const State state = page().state.load();
     if (state == State::ended || state == State::failed) {
       end_deputy();
@@ -243,6 +245,7 @@ bool Guardian::wait_for_end(std::uint64_t most_ns) noexcept {
   const State before = page().state.load();
   for (;;) {
     if (server_has_ended()) return true;
+    if (server_end_.valid()) tell_of_place();
     // It says ready(), or failed(), or asks, and sends the signal itself.
     if (page().state.load() != before || page().upgrade.load() == Upgrade::asked) return false;
     if (deputy_ > 0 && ::waitpid(deputy_, nullptr, WNOHANG) != 0) {
@@ -305,8 +308,15 @@ void Guardian::take_guardians_place() noexcept {
   server_ = page().server.load();  // 0: it has ended, too, and watch() goes on with that
   adopted_ = server_ != 0;
   adopted_at_ = monotonic_ns();
-  log_warning("the guardian was killed; pid {} watches the server now", ::getpid());
+  place_told_ = false;
   start_deputy();
+}
+
+// Not while a server takes over: that closes every descriptor that it does not know, so also one by
+// which a line is being written, and its number may be another file's before the line ends.
+void Guardian::tell_of_place() noexcept {
+  if (std::exchange(place_told_, true)) return;
+  log_warning("the guardian was killed; pid {} watches the server now", ::getpid());
 }
 
 void Guardian::end_deputy() noexcept {

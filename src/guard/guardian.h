@@ -130,6 +130,8 @@ class Guardian {
   [[noreturn]] void be_server(bool again) noexcept;
   void start_deputy() noexcept;
   void take_guardians_place() noexcept;
+  void tell_of_place() noexcept;
+  void leave_stop() const noexcept;
   void end_deputy() noexcept;
   // Waits for the server's end, at most so long (0: for ever). True: it has ended. False also when
   // it has something to say.
@@ -150,7 +152,8 @@ class Guardian {
   pid_t server_ = 0;
   bool adopted_ = false;  // the server, from a guardian that was killed
   std::uint64_t adopted_at_ = 0;
-  UniqueFd server_end_;  // of such a one
+  bool place_told_ = true;  // that this was a deputy
+  UniqueFd server_end_;     // of such a one
   pid_t deputy_ = 0;
   int status_ = 0;
   bool stop_wanted_ = false;
