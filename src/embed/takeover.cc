@@ -108,8 +108,10 @@ Outcome<void> Filesystem::Impl::go_on(const Inheritance& from) {
   if (!done) return done;
   is_new_program_ = false;
   if (old_program) guardian_->let_go_of(*old_program);
-  tell_manager(fmt::format("READY=1\nSTATUS=serving {} at {}", one_line(config_.source),
-                           one_line(config_.mountpoint)));
+  if (manager_) {
+    manager_->note(fmt::format("READY=1\nSTATUS=serving {} at {}", one_line(config_.source),
+                               one_line(config_.mountpoint)));
+  }
   MutexLock lock(mutex_);
   phase_ = Phase::serving;
   return {};

@@ -171,7 +171,7 @@ Outcome<Guardian::Ended> Guardian::watch() {
     } else {
       log_error("the server (pid {}) {}; starting another", server_, end_of(status_));
     }
-    if (manager_ != nullptr) manager_->tell("STATUS=the server has died, starting another");
+    if (manager_ != nullptr) manager_->note("STATUS=the server has died, starting another");
     server_ = 0;
     server_end_.reset();
     if (stillborn >= kMostStillborn) {
@@ -261,11 +261,11 @@ bool Guardian::wait_for_end(std::uint64_t most_ns) noexcept {
     }
     if (adopted_ && !server_end_.valid()) left = std::min(left == 0 ? kLook : left, kLook);
     const auto came = signals_.wait(server_end_.get(), left);
+    if (server_ > 0 && came.stop) (void)::kill(server_, SIGTERM);
     if (came.stop && !stop_wanted_ && manager_ != nullptr) {
-      manager_->tell("STOPPING=1\nSTATUS=unmounting");
+      manager_->note("STOPPING=1\nSTATUS=unmounting");
     }
     stop_wanted_ = stop_wanted_ || came.stop;
-    if (server_ > 0 && came.stop) (void)::kill(server_, SIGTERM);
     if (server_ > 0 && came.reopen) (void)::kill(server_, SIGHUP);
   }
 }
@@ -430,7 +430,7 @@ void Guardian::announce() noexcept {
   (void)std::snprintf(lines.data(), lines.size(),
                       "READY=1\nSTATUS=served by process %d, server number %llu", server_,
                       static_cast<unsigned long long>(starts));
-  manager_->tell(lines.data());
+  manager_->note(lines.data());
 }
 
 // ---- in the server ------------------------------------------------------------------------------

@@ -72,6 +72,8 @@ void ServiceManager::send(std::string_view lines, int flags) noexcept {
                  reinterpret_cast<const sockaddr*>(&address_), size_);
 }
 
+void ServiceManager::note(std::string_view lines) noexcept { send(lines, MSG_DONTWAIT); }
+
 // At half of the period, give or take the time between two calls of this.
 void ServiceManager::ping(std::uint64_t now) noexcept {
   if (watchdog_ns_ == 0) return;

@@ -31,6 +31,9 @@ class ServiceManager {
   // Lines such as "READY=1" or "STATUS=serving", as many as fit 1 KiB. Nothing is said of failure:
   // there is nobody who could do anything about it. Waits at most for a few seconds.
   void tell(std::string_view lines) noexcept { send(lines, 0); }
+  // The same where something else is more urgent. Never waits: a manager that does not read hears
+  // nothing.
+  void note(std::string_view lines) noexcept;
   // "WATCHDOG=1", if that is due; `now`: nanoseconds of a clock that only goes forward. Never
   // waits.
   void ping(std::uint64_t now) noexcept;

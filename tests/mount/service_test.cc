@@ -4,16 +4,11 @@
 // done about a server that lives and does nothing.
 #include <signal.h>
 #include <sys/ptrace.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <array>
 #include <chrono>
-#include <cstddef>
-#include <cstring>
 #include <filesystem>
 #include <string>
 #include <thread>
@@ -24,6 +19,7 @@
 
 #include "base/fd.h"
 #include "frozen_source.h"
+#include "notify_socket.h"
 #include "support/json.h"
 #include "support/mount_fixture.h"
 
@@ -31,67 +27,6 @@ namespace passthroughfs::test {
 namespace {
 
 using std::chrono::milliseconds;
-
-// The manager's end of NOTIFY_SOCKET.
-class NotifySocket {
- public:
-  // `name`: a path, or '@' and an abstract name.
-  explicit NotifySocket(std::string name) : name_(std::move(name)) {
-    sockaddr_un address{};
-    address.sun_family = AF_UNIX;
-    std::memcpy(address.sun_path, name_.data(), name_.size());
-    if (name_[0] == '@') address.sun_path[0] = '\0';
-    const std::size_t size =
-        offsetof(sockaddr_un, sun_path) + name_.size() + (name_[0] == '@' ? 0 : 1);
-    socket_ = UniqueFd(socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-    const int on = 1;
-    EXPECT_EQ(setsockopt(socket_.get(), SOL_SOCKET, SO_PASSCRED, &on, sizeof on), 0);
-    EXPECT_EQ(
-        bind(socket_.get(), reinterpret_cast<sockaddr*>(&address), static_cast<socklen_t>(size)), 0)
-        << errno_name(errno);
-  }
-  std::string variable() const { return "NOTIFY_SOCKET=" + name_; }
-
-  // Whether a message with this text comes, among others, which are lost.
-  bool hears(const std::string& text, milliseconds within = patience()) {
-    return wait_until(within, [&] {
-      for (std::string message = take(); !message.empty(); message = take()) {
-        if (message.find(text) != std::string::npos) return true;
-      }
-      return false;
-    });
-  }
-  void forget() {
-    while (!take().empty()) {
-    }
-  }
-  // Of the last message.
-  pid_t sender() const { return sender_; }
-
- private:
-  std::string take() {
-    std::array<char, 4096> text{};
-    std::array<char, CMSG_SPACE(sizeof(ucred))> control{};
-    iovec part{text.data(), text.size()};
-    msghdr message{};
-    message.msg_iov = &part;
-    message.msg_iovlen = 1;
-    message.msg_control = control.data();
-    message.msg_controllen = control.size();
-    const ssize_t got = recvmsg(socket_.get(), &message, 0);
-    if (got <= 0) return "";
-    if (const cmsghdr* header = CMSG_FIRSTHDR(&message)) {
-      ucred who{};
-      std::memcpy(&who, CMSG_DATA(header), sizeof who);
-      sender_ = who.pid;
-    }
-    return {text.data(), static_cast<std::size_t>(got)};
-  }
-
-  std::string name_;
-  UniqueFd socket_;
-  pid_t sender_ = 0;
-};
 
 class ServiceTest : public ::testing::Test {
  protected:
@@ -240,6 +175,21 @@ TEST_F(ServiceTest, TheManagerIsToldOfAnotherServer) {
   EXPECT_TRUE(manager.hears("WATCHDOG=1"));
   write_file(mount.mnt("f"), "served");
   EXPECT_EQ(read_file(mount.source("f")), "served");
+}
+
+// A manager that is busy does not read, and then it must not be waited for.
+TEST_F(ServiceTest, AServerThatDiesIsReplacedAtOnceWhateverTheManagerDoes) {
+  NotifySocket manager(tree_ / "notify");
+  Mount mount(settings({"recover=on"}, &manager));
+  ASSERT_TRUE(mount.ok());
+  manager.fill();
+  const auto begin = std::chrono::steady_clock::now();
+  for (int i = 0; i < 2; ++i) {
+    ASSERT_EQ(kill(mount.server_pid(), SIGKILL), 0);
+    EXPECT_EQ(mkdir(mount.mnt("d" + std::to_string(i)).c_str(), 0755), 0) << errno_name(errno);
+  }
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(4));
+  manager.forget();
 }
 
 // All of it stops: nobody has seen a silence. So it is with a machine that sleeps.
