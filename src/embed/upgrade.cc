@@ -5,6 +5,7 @@
 #include <fmt/core.h>
 #include <linux/close_range.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -80,9 +81,13 @@ Outcome<void> try_program(int program, const std::vector<std::string>& arguments
   if (!file) return Error{file.error().value(), "no memory for a handover"};
   Image image(arguments, file->get());
   const std::vector<int> kept = handover.descriptors();
+  const pid_t guardian = ::getpid();
   const pid_t child = ::fork();
   if (child < 0) return Error{errno, "cannot fork"};
   if (child == 0) {
+    // Nobody else would end it, and it has the connection to the kernel open.
+    (void)::prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+    if (::getppid() != guardian) ::_exit(1);
     for (const int fd : kept) keep_over_exec(fd);
     keep_over_exec(file->get());
     (void)::dup2(answer.get(), STDERR_FILENO);  // what it says before it knows better

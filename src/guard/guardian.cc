@@ -111,26 +111,36 @@ Outcome<void> Guardian::start(std::span<const int> not_ours, std::uint64_t most_
   for (unsigned tries = 0; tries < kMostStillborn; ++tries) {
     log_detach();
     if (auto started = start_server(); !started) {
+      leave_stop();
       return Error{started.error().value(), "cannot fork: " + started.error().to_string()};
     }
+    if (stop_wanted_) (void)::kill(server_, SIGTERM);
     // ready() and failed() wake us by the same signal as its death.
     bool ended = false;
     while (!ended && page().state.load() == State::starting) {
       const std::uint64_t now = monotonic_ns();
       if (most_ns != 0 && now >= until) {
         kill_server();
+        leave_stop();
         return Error{ETIMEDOUT, "the server does not come to serve"};
       }
       ended = wait_for_end(most_ns == 0 ? 0 : until - now);
     }
     if (page().state.load() == State::failed) {
       while (!ended) ended = wait_for_end(0);
+      leave_stop();
       return failure();
     }
     if (page().state.load() != State::starting) return {};
     log_error("the server {} before it served", end_of(status_));
   }
+  leave_stop();
   return Error{EIO, "the server dies before it serves"};
+}
+
+// For the program that is executed next: what is sent to this process, and blocked, outlives that.
+void Guardian::leave_stop() const noexcept {
+  if (stop_wanted_) (void)::kill(::getpid(), SIGTERM);
 }
 
 Error Guardian::failure() const { return Error{page().error.load(), page().message.data()}; }
@@ -160,6 +170,7 @@ Outcome<Guardian::Ended> Guardian::watch() {
       page().upgrade.store(Upgrade::none);
       server_ = 0;
       server_end_.reset();
+      leave_stop();
       return Ended{.replace = true};
     }
     const std::uint64_t ready = page().ready.load();
@@ -335,7 +346,10 @@ void Guardian::answer_request() noexcept {
   Outcome<void> tried = Error{ENOSYS, "this process cannot be replaced"};
   try {
     // A server that dies meanwhile is to be replaced at once.
-    const auto wanted = [this] { return !server_has_ended(); };
+    const auto wanted = [this] {
+      supervise();
+      return server_ > 0 && !server_has_ended();
+    };
     if (calls_.try_program) tried = calls_.try_program(page().program.load(), wanted);
   } catch (const std::exception& error) {
     tried = Error{ENOMEM, error.what()};

@@ -25,6 +25,7 @@
 
 #include "base/fd.h"
 #include "embed/upgrade.h"
+#include "mount/notify_socket.h"
 #include "passthroughfs/client.h"
 #include "support/json.h"
 #include "support/mount_fixture.h"
@@ -60,6 +61,21 @@ class UpgradeTest : public ::testing::Test {
     const ProgramResult result = mount.command({"upgrade", mount.mnt()}, program);
     ASSERT_EQ(result.exit_code, 0) << result.err << mount.log();
     ASSERT_EQ(running(mount), program);
+  }
+  // The process in which the guardian tries this program; 0: it does not.
+  static pid_t on_trial(pid_t guardian, const std::string& program) {
+    const std::string task =
+        "/proc/" + std::to_string(guardian) + "/task/" + std::to_string(guardian);
+    std::istringstream children(read_all(task + "/children"));
+    for (pid_t child = 0; children >> child;) {
+      if (runs(child, program)) return child;
+    }
+    return 0;
+  }
+  static bool runs(pid_t process, const std::string& program) {
+    std::error_code gone;
+    return std::filesystem::read_symlink("/proc/" + std::to_string(process) + "/exe", gone) ==
+           program;
   }
 };
 
@@ -276,26 +292,61 @@ TEST_F(UpgradeTest, AServerThatDiesWhileAProgramIsOnTrialIsReplacedAtOnce) {
     ASSERT_FALSE(refused);
     EXPECT_EQ(errno_name(refused.error().code), "ECANCELED") << refused.error().message;
   });
-  const std::string task =
-      "/proc/" + std::to_string(mount.pid()) + "/task/" + std::to_string(mount.pid());
-  const auto on_trial = [&] {
-    std::istringstream children(read_all(task + "/children"));
-    for (std::string child; children >> child;) {
-      std::error_code gone;
-      if (std::filesystem::read_symlink("/proc/" + child + "/exe", gone) == PFS_NEVER_ANSWERS) {
-        return true;
-      }
-    }
-    return false;
-  };
-  EXPECT_TRUE(wait_until(on_trial));
+  const auto tried = [&] { return on_trial(mount.pid(), PFS_NEVER_ANSWERS) != 0; };
+  EXPECT_TRUE(wait_until(tried));
   ASSERT_EQ(kill(server, SIGKILL), 0);
   // By /proc: a command would wait for an answer of the one that is gone.
   EXPECT_TRUE(wait_until(std::chrono::seconds(8), [&] {
     const pid_t now = mount.server_pid();
     return now != server && now != mount.pid();
   }));
-  EXPECT_FALSE(on_trial());
+  EXPECT_FALSE(tried());
+  asker.join();
+}
+
+// Or the manager would end all of it, because nobody says that it lives.
+TEST_F(UpgradeTest, TheServiceManagerIsPingedWhileAProgramIsOnTrial) {
+  const TempTree tree;
+  NotifySocket manager(tree / "notify");
+  Mount mount({.options = {"recover=on", "journal=off"},
+               .environment = {manager.variable(), "WATCHDOG_USEC=2000000"}});
+  ASSERT_TRUE(mount.ok());
+  find_sockets_of(mount);
+  auto client = Client::connect(mount.mnt());
+  ASSERT_TRUE(client) << client.error().message;
+  const UniqueFd program(open(PFS_NEVER_ANSWERS, O_RDONLY | O_CLOEXEC));
+  ASSERT_TRUE(program.valid());
+  std::thread asker([&] { EXPECT_FALSE(client->upgrade(program.get(), program_layout())); });
+  pid_t tried = 0;
+  EXPECT_TRUE(wait_until([&] { return (tried = on_trial(mount.pid(), PFS_NEVER_ANSWERS)) != 0; }));
+  manager.forget();
+  for (int i = 0; i < 2; ++i) EXPECT_TRUE(manager.hears("WATCHDOG=1", std::chrono::seconds(2)));
+  EXPECT_TRUE(runs(tried, PFS_NEVER_ANSWERS));
+  if (tried != 0) kill(tried, SIGKILL);
+  asker.join();
+}
+
+// What a guardian has been told is lost with its program, and the server that it told ends for the
+// other program's sake.
+TEST_F(UpgradeTest, WhoEndsTheMountWhileAProgramIsOnTrialIsHeard) {
+  const TempTree tree;
+  const std::string go = tree / "go";
+  Mount mount({.options = {"recover=on", "journal=off"},
+               .environment = {"PFS_TEST_GO=" + go, "PFS_TEST_PROGRAM=" + program_path()}});
+  ASSERT_TRUE(mount.ok());
+  // Or the server would be quick to unmount.
+  const UniqueFd in_use(open(mount.mnt("f").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644));
+  find_sockets_of(mount);
+  auto client = Client::connect(mount.mnt());
+  ASSERT_TRUE(client) << client.error().message;
+  const UniqueFd program(open(PFS_WAITS_FIRST, O_RDONLY | O_CLOEXEC));
+  ASSERT_TRUE(program.valid());
+  // It may come about or not.
+  std::thread asker([&] { (void)client->upgrade(program.get(), program_layout()); });
+  EXPECT_TRUE(wait_until([&] { return on_trial(mount.pid(), PFS_WAITS_FIRST) != 0; }));
+  EXPECT_EQ(kill(mount.pid(), SIGTERM), 0);
+  write_file(go, "");
+  EXPECT_EQ(mount.wait_for_exit(), 0) << mount.log();
   asker.join();
 }
 
@@ -403,6 +454,38 @@ TEST_F(DeputyTest, StartsAServerIfThatWasKilledWithTheGuardian) {
   EXPECT_EQ(mount.command({"umount", mount.mnt()}).exit_code, 0);
   EXPECT_EQ(waitpid(deputy, nullptr, 0), deputy) << errno_name(errno);
   ASSERT_EQ(prctl(PR_SET_CHILD_SUBREAPER, 0), 0);
+}
+
+// It has the connection to the kernel open, so a mount would never end.
+TEST_F(DeputyTest, AProgramOnTrialEndsWithItsGuardian) {
+  Mount mount(
+      {.options = {"recover=on", "journal=off"}, .server_dies = true, .broken_on_purpose = true});
+  ASSERT_TRUE(mount.ok());
+  ASSERT_TRUE(wait_until([&] { return stats(mount).value("deputy_pid", 0) > 0; }));
+  const pid_t guardian = mount.pid();
+  const pid_t deputy = stats(mount).value("deputy_pid", 0);
+  find_sockets_of(mount);
+  auto client = Client::connect(mount.mnt());
+  ASSERT_TRUE(client) << client.error().message;
+  const UniqueFd program(open(PFS_NEVER_ANSWERS, O_RDONLY | O_CLOEXEC));
+  ASSERT_TRUE(program.valid());
+  std::thread asker([&] {
+    const auto refused = client->upgrade(program.get(), program_layout());
+    ASSERT_FALSE(refused);
+    EXPECT_EQ(errno_name(refused.error().code), "ENOEXEC") << refused.error().message;
+  });
+  pid_t first = 0, second = 0;
+  EXPECT_TRUE(wait_until([&] { return (first = on_trial(guardian, PFS_NEVER_ANSWERS)) != 0; }));
+  EXPECT_EQ(kill(guardian, SIGKILL), 0);
+  (void)mount.wait_for_exit();
+  // The deputy is asked the same.
+  EXPECT_TRUE(wait_until([&] { return (second = on_trial(deputy, PFS_NEVER_ANSWERS)) != 0; }));
+  EXPECT_FALSE(runs(first, PFS_NEVER_ANSWERS));
+  if (runs(first, PFS_NEVER_ANSWERS)) kill(first, SIGKILL);
+  if (second != 0) kill(second, SIGKILL);
+  asker.join();
+  EXPECT_EQ(mount.command({"umount", mount.mnt()}).exit_code, 0);
+  EXPECT_TRUE(wait_until([&] { return kill(deputy, 0) != 0; }));
 }
 
 TEST_F(DeputyTest, LetsAnotherProgramTakeOver) {
