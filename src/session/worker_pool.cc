@@ -145,9 +145,13 @@ Result<void> WorkerPool::start_bound(std::span<const int> cpus) {
   return started;
 }
 
+// The mount may end meanwhile, which is no failure: wait() tells how.
 Result<void> WorkerPool::start_readers() {
-  if (bound_) return add_worker(Role::reader, -1);
-  for (unsigned i = 0; i < wanted_; ++i) TRY(add_worker(Role::reader, cpus_[i % cpus_.size()]));
+  const unsigned readers = bound_ ? 1 : wanted_;
+  for (unsigned i = 0; i < readers; ++i) {
+    const auto added = add_worker(Role::reader, bound_ ? -1 : cpus_[i % cpus_.size()]);
+    if (!added && !stopping_.load()) return added;
+  }
   return ok();
 }
 

@@ -106,7 +106,8 @@ TEST_F(Session, ForgettingTooOftenIsHarmless) {
   const std::uint64_t node = look_up("a");
   (void)kernel_.send(requests::forget(node, 1000));
   // It has no answer, and another thread may serve what comes next first.
-  EXPECT_TRUE(test::wait_until([&] { return kernel_.call(requests::getattr(node)).error == ESTALE; }));
+  EXPECT_TRUE(
+      test::wait_until([&] { return kernel_.call(requests::getattr(node)).error == ESTALE; }));
   (void)kernel_.send(requests::forget(wire::kRootNodeId, 1000));
   EXPECT_EQ(kernel_.call(requests::getattr(wire::kRootNodeId)).error, 0);
   EXPECT_NE(look_up("a"), node);
@@ -262,6 +263,24 @@ TEST_F(Session, UnmountWithParkedLocksAndOpenHandlesEndsCleanly) {
   while (session_->stats().lock_waiters < 1) std::this_thread::yield();
   kernel_.unmount();
   EXPECT_TRUE(session_->wait());
+}
+
+// Of a server that takes over: the first of its threads may be told so before the last one is
+// there.
+TEST_F(Session, UnmountWhileThreadsStartIsAnEndLikeAnyOther) {
+  MountConfig config{.source = tree_.path()};
+  config.threads = 200;
+  std::string message;
+  auto session = passthroughfs::Session::create(config, message);
+  ASSERT_TRUE(session) << message;
+  session_ = std::move(session).value();
+  Result<void> connected = Err(EIO);
+  std::thread starter([&] { connected = session_->connect(kernel_.take_device(), message); });
+  settled_ = kernel_.init();
+  starter.join();
+  ASSERT_TRUE(connected) << message;
+  kernel_.unmount();
+  EXPECT_TRUE(session_->serve({}, message)) << message;
 }
 
 TEST_F(Session, DestroyedWhileServing) {
