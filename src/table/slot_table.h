@@ -106,8 +106,7 @@ class SlotTable {
   Result<void> rebuild(Settle&& settle) {
     const std::uint32_t end = high_water();
     TRY(check());
-    MutexLock lock(free_mutex_);
-    free_head_ = 0;
+    std::uint32_t free_head = 0;
     for (std::uint32_t slot = end; slot-- > first_;) {
       Record& record = at(slot);
       const std::uint64_t state = record.state.load(std::memory_order_relaxed);
@@ -122,9 +121,12 @@ class SlotTable {
       if (fate == Fate::ends && !used_up) ++generation;
       record.state.store(generation << 32, std::memory_order_relaxed);
       if (used_up) continue;
-      record.next = free_head_;
-      free_head_ = slot;
+      record.next = free_head;
+      free_head = slot;
     }
+    // Not while settle() runs, which may take locks that are held where free() is called.
+    MutexLock lock(free_mutex_);
+    free_head_ = free_head;
     return ok();
   }
   [[nodiscard]] std::size_t touched_bytes() const noexcept {
