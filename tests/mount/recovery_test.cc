@@ -14,6 +14,7 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <cstdlib>
 #include <ctime>
 #include <functional>
 #include <set>
@@ -81,8 +82,19 @@ TEST_F(RecoveryTest, IsOnByDefaultAndSaysSo) {
   EXPECT_EQ(stats(without).value("recover", ""), "off");
 }
 
+// A sanitizer would take them for mistakes of the program.
+std::vector<std::string> without_signals_of_sanitizers() {
+  std::vector<std::string> environment;
+  for (const std::string name : {"ASAN_OPTIONS", "TSAN_OPTIONS"}) {
+    const char* const set = getenv(name.c_str());
+    environment.push_back(name + "=" + (set == nullptr ? "" : set) +
+                          ":handle_segv=0:handle_sigbus=0:handle_abort=0:handle_sigill=0");
+  }
+  return environment;
+}
+
 TEST_F(RecoveryTest, EverySignalThatEndsTheServerBringsAnother) {
-  Mount mount(dying());
+  Mount mount(dying({}, without_signals_of_sanitizers()));
   ASSERT_TRUE(mount.ok());
   for (const int signal : {SIGKILL, SIGSEGV, SIGABRT, SIGBUS, SIGILL}) {
     kill_server(mount, signal);
@@ -171,8 +183,7 @@ TEST_F(RecoveryTest, LocksAreHeldAndWaitedForOverADeath) {
   ASSERT_EQ(fcntl(holder.get(), F_OFD_SETLK, &lock), 0);
   ASSERT_EQ(flock(whole.get(), LOCK_EX), 0);
   std::atomic<bool> granted{false};
-  std::thread waiter([&] {
-    struct flock wanted = lock;
+  std::thread waiter([&, wanted = lock]() mutable {
     if (fcntl(other.get(), F_OFD_SETLKW, &wanted) == 0) granted = true;
   });
   EXPECT_TRUE(wait_until([&] { return stats(mount).value("lock_waiters", 0) == 1; }));

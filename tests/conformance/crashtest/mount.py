@@ -14,6 +14,8 @@ import time
 from crashtest import kernel
 
 TOKEN = "PFS_CRASHTEST"
+# Signals that are sent on purpose are not the program's mistakes.
+NOT_HANDLED = ":handle_segv=0:handle_sigbus=0:handle_abort=0:handle_sigill=0"
 SIGNS = ["Sanitizer", "runtime error:", "Assertion `"]  # that something is wrong, in the log
 
 
@@ -95,6 +97,8 @@ class Mount(Native):
         self.token = f"{TOKEN}={self.base}"
         self.environment = dict(os.environ, XDG_STATE_HOME=os.path.join(self.base, "state"))
         self.environment[TOKEN] = self.base
+        for name in ("ASAN_OPTIONS", "TSAN_OPTIONS"):
+            self.environment[name] = self.environment.get(name, "") + NOT_HANDLED
         self.fault = fault
         self.guardian = None      # the process that was started
         self.guardian_pid = None  # the one that has its work now
