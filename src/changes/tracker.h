@@ -8,10 +8,10 @@
 #include <string_view>
 
 #include "base/mutex.h"
+#include "base/region.h"
 #include "changes/change_log.h"
 #include "changes/record.h"
 #include "table/inode_table.h"
-#include "base/region.h"
 
 namespace passthroughfs {
 
