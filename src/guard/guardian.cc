@@ -298,6 +298,7 @@ void Guardian::start_deputy() noexcept {
   if (child < 0) {
     log_warning("no deputy for the guardian: {}", Errno::last().to_string());
     deputy_ = -1;  // not tried again
+    page().deputy.store(0);
     return;
   }
   if (child > 0) {
@@ -530,6 +531,11 @@ std::int64_t Guardian::died() const noexcept {
 std::uint64_t Guardian::upgrades() const noexcept { return page().upgrades.load(); }
 std::string Guardian::upgrade_failure() const { return page().upgrade_failure.data(); }
 
-bool Guardian::is_watched() const noexcept { return ::kill(page().guardian.load(), 0) == 0; }
+// The deputy first: when it takes the guardian's place it says so before it is none any more.
+bool Guardian::is_watched() const noexcept {
+  const pid_t deputy = page().deputy.load();
+  const pid_t guardian = page().guardian.load();
+  return ::kill(guardian, 0) == 0 || (deputy > 0 && ::kill(deputy, 0) == 0);
+}
 
 }  // namespace passthroughfs
