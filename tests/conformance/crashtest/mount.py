@@ -35,14 +35,18 @@ def wait_until(condition, seconds, text):
         time.sleep(0.01)
 
 
-def processes_with(setting):
-    """The ids of the processes that were started with this in their environment."""
+def processes():
+    return {entry for entry in os.listdir("/proc") if entry.isdigit()}
+
+
+def processes_with(setting, but_not):
+    """The ids of the processes that were started with this in their environment. Those that were
+    there before are not asked: the answer never comes if one of them hangs in the kernel."""
     found = []
-    for entry in os.listdir("/proc"):
-        if entry.isdigit():
-            with contextlib.suppress(OSError), open(f"/proc/{entry}/environ", "rb") as file:
-                if setting.encode() in file.read().split(b"\0"):
-                    found.append(int(entry))
+    for entry in processes() - but_not:
+        with contextlib.suppress(OSError), open(f"/proc/{entry}/environ", "rb") as file:
+            if setting.encode() in file.read().split(b"\0"):
+                found.append(int(entry))
     return found
 
 
@@ -100,6 +104,7 @@ class Mount(Native):
         for name in ("ASAN_OPTIONS", "TSAN_OPTIONS"):
             self.environment[name] = self.environment.get(name, "") + NOT_HANDLED
         self.fault = fault
+        self.others = processes()
         self.guardian = None      # the process that was started
         self.guardian_pid = None  # the one that has its work now
 
@@ -260,8 +265,8 @@ class Mount(Native):
         if any(sign in said for sign in SIGNS):
             wrong.append(f"it said: {said}")
         with contextlib.suppress(MountError):
-            wait_until(lambda: not processes_with(self.token), 5, "")
-        left = processes_with(self.token)
+            wait_until(lambda: not processes_with(self.token, self.others), 5, "")
+        left = processes_with(self.token, self.others)
         return wrong + [f"processes {left} are left"] * bool(left)
 
     def let_all_calls_fail(self):
@@ -276,7 +281,7 @@ class Mount(Native):
         if self.guardian is not None:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self.guardian.wait(5)
-            for pid in processes_with(self.token):
+            for pid in processes_with(self.token, self.others):
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
             self.guardian.wait()
