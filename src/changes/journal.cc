@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "base/log.h"
+#include "base/shared_cpu.h"
 #include "base/thread.h"
 #include "changes/altered.h"
 #include "changes/net_difference.h"
@@ -222,6 +223,12 @@ void ChangeJournal::run() noexcept {
   // It has time: whoever makes changes goes first.
   const sched_param none{};
   (void)pthread_setschedparam(pthread_self(), SCHED_BATCH, &none);
+  std::optional<KeepingAway> keeping_away;
+  try {
+    keeping_away.emplace();
+  } catch (const std::bad_alloc&) {
+    log_warning("no memory to keep the journal's work away from a client's CPU");
+  }
   bool failed = false;
   while (!stop_) {
     const bool census = census_runs_;
@@ -229,6 +236,7 @@ void ChangeJournal::run() noexcept {
     if (!census) log_->wait(Clock::now() + (look ? kRetry : std::chrono::hours(24)));
     if (stop_) break;
     log_->gather(Clock::now() + (failed ? kRetry : census ? milliseconds(0) : kGather));
+    if (keeping_away) keeping_away->look();
     MutexLock lock(mutex_);
     try {
       drain();

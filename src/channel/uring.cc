@@ -11,7 +11,7 @@
 #include <atomic>
 
 #include "base/log.h"
-#include "channel/cpu_list.h"
+#include "base/cpu_list.h"
 #include "channel/uring_lane.h"
 
 namespace passthroughfs {

@@ -112,22 +112,26 @@ bool Following::usable(int cpu) const noexcept {
 }
 
 // Nearly all requests, but for those that nobody waits for.
-bool Following::one_client(const Seen& seen) noexcept {
+bool Following::has_one_client(const Seen& seen) const noexcept {
   const RecentClients::Counts& clients = seen.clients;
-  return clients.main != 0 && clients.most * 8 >= clients.all * 7 &&
-         clients.all * 4 >= seen.requests && clients.data * 8 <= seen.requests;
+  return enabled_ && seen.requests >= kHot && clients.main != 0 &&
+         clients.most * 8 >= clients.all * 7 && clients.all * 4 >= seen.requests &&
+         clients.data * 8 <= seen.requests;
 }
 
 int Following::look(const Seen& seen, Clock::time_point now) noexcept {
   if (!enabled_) return -1;
   std::optional<int> cpu;
-  if (seen.stays && seen.requests >= kHot && one_client(seen)) cpu = cpu_of(seen.clients.main);
+  if (has_one_client(seen)) cpu = cpu_of(seen.clients.main);
   return decide(seen, cpu, now);
 }
 
 int Following::decide(const Seen& seen, std::optional<int> cpu, Clock::time_point now) noexcept {
-  const bool one = seen.requests >= kHot && one_client(seen) && cpu && usable(*cpu);
+  const bool one = has_one_client(seen) && cpu && usable(*cpu);
   if (one) {
+    // Also while the client would be sent away: so this begins in the tick in which that ends. As
+    // SCHED_IDLE, and yet with others that read, a thread on the CPU of the client waits so long
+    // that it looks like starving, and the class is left again (GivingWay).
     ++ticks_;
     bad_ticks_ = 0;
     if (cpu_ >= 0 || (ticks_ >= kTicks && now >= not_before_)) cpu_ = *cpu;

@@ -6,6 +6,7 @@
 
 #include <sys/types.h>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <chrono>
@@ -61,20 +62,26 @@ class ClientAway {
       --times_;
     }
   }
-  // True: it is time to look where the client is; some clients wait for something else.
+  // True: it is time to look where the client is, and to tell found().
   [[nodiscard]] bool suspects(std::uint64_t now) noexcept {
     if (times_ < kTimes || now < not_before_) return false;
     times_ = 0;
-    not_before_ = now + kPause;
     return true;
+  }
+  // A client that has gone may go again soon. One that was there computes between its requests, and
+  // would be looked for in vain time after time.
+  void found(bool gone, std::uint64_t now) noexcept {
+    pause_ = gone ? kShortestPause : std::min(2 * pause_, kLongestPause);
+    not_before_ = now + pause_;
   }
 
  private:
-  static constexpr std::uint64_t kSlept = 5'000;  // nanoseconds
-  static constexpr unsigned kTimes = 8;
-  static constexpr std::uint64_t kPause = 1'000'000;
+  // In nanoseconds.
+  static constexpr std::uint64_t kSlept = 5'000;
+  static constexpr std::uint64_t kShortestPause = 125'000, kLongestPause = 8'000'000;
+  static constexpr unsigned kTimes = 3;
   unsigned times_ = 0;
-  std::uint64_t not_before_ = 0;
+  std::uint64_t pause_ = kShortestPause, not_before_ = 0;
 };
 
 // The CPU on which a thread of any process runs, or ran last. nullopt: gone, or not to be seen.
@@ -110,6 +117,9 @@ class Following {
   // Thread-safe.
   [[nodiscard]] bool usable(int cpu) const noexcept;
 
+  // Whether one client sent nearly all requests, and many: seen.stays does not matter.
+  [[nodiscard]] bool has_one_client(const Seen& seen) const noexcept;
+
   // One tick. Where the one reader is to be; -1: all of them, each at home.
   int look(const Seen& seen, Clock::time_point now) noexcept;
 
@@ -117,8 +127,6 @@ class Following {
   int decide(const Seen& seen, std::optional<int> cpu, Clock::time_point now) noexcept;
 
  private:
-  [[nodiscard]] static bool one_client(const Seen& seen) noexcept;
-
   const std::vector<int> cpus_;
   const bool enabled_;
   int cpu_ = -1;

@@ -1,33 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Of WorkerPool: which threads read, and where.
-#include <sched.h>
-
 #include <algorithm>
 #include <span>
 #include <utility>
 
-#include "channel/cpu_list.h"
+#include "base/cpu_list.h"
+#include "base/shared_cpu.h"
 #include "session/worker_pool.h"
 
 namespace passthroughfs {
-namespace {
-
-bool bind_to(pid_t tid, std::span<const int> cpus) noexcept {
-  if (cpus.empty()) return false;
-  const auto bits = static_cast<std::size_t>(*std::max_element(cpus.begin(), cpus.end())) + 1;
-  cpu_set_t* const set = CPU_ALLOC(bits);
-  if (set == nullptr) return false;
-  const std::size_t size = CPU_ALLOC_SIZE(bits);
-  CPU_ZERO_S(size, set);
-  for (const int cpu : cpus) CPU_SET_S(static_cast<std::size_t>(cpu), size, set);
-  const bool done = ::sched_setaffinity(tid, size, set) == 0;
-  CPU_FREE(set);
-  return done;
-}
-
-}  // namespace
-
 std::vector<int> WorkerPool::cpus_to_pin() {
   std::vector<int> out = usable_cpus();
   if (out.empty()) out.push_back(0);
@@ -145,14 +127,18 @@ void WorkerPool::place(Worker& worker) noexcept {
 // By the one reader, when its client seems to have moved.
 void WorkerPool::follow_client(Worker& worker) noexcept {
   int at = one_reader_at_.load();
+  if (at < 0) return;
   const auto cpu = cpu_of(one_client_.load());
-  if (at < 0 || !cpu || *cpu == at || !following_.usable(*cpu)) return;
-  if (one_reader_at_.compare_exchange_strong(at, *cpu)) place(worker);
+  const bool gone = cpu && *cpu != at && following_.usable(*cpu);
+  worker.looked_for_client(gone);
+  if (!gone) return;
+  if (!one_reader_at_.compare_exchange_strong(at, *cpu)) return;
+  place(worker);
+  if (shared_cpu() == at) set_shared_cpu(*cpu);
 }
 
-// By the thread that schedules; no lock, as above.
-void WorkerPool::follow_clients(std::uint64_t requests, double idle_cpus,
-                                std::chrono::steady_clock::time_point now) noexcept {
+// By the thread that schedules, as what follows; no lock, as above.
+Following::Seen WorkerPool::look_at_clients(std::uint64_t requests) noexcept {
   Following::Seen seen;
   seen.requests = requests;
   for (std::size_t i = 0; i < count(); ++i) {
@@ -160,7 +146,11 @@ void WorkerPool::follow_clients(std::uint64_t requests, double idle_cpus,
   }
   const std::uint64_t handovers = handovers_.load(std::memory_order_relaxed);
   seen.handovers = handovers - std::exchange(handovers_seen_, handovers);
-  seen.stays = readers_giving_way_.idle_class() || idle_cpus < kNoneIdle;
+  return seen;
+}
+
+void WorkerPool::follow_clients(const Following::Seen& seen,
+                                std::chrono::steady_clock::time_point now) noexcept {
   const int at = following_.look(seen, now);
   if (at < 0 && one_reader_at_.load(std::memory_order_relaxed) < 0) return;
   one_client_.store(seen.clients.main);

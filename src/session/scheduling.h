@@ -84,7 +84,8 @@ class GivingWay {
 
   // One tick. `requests`: how many were served since the last one. `idle_cpus`: see IdleCpus. True:
   // look again after a short tick.
-  // `one_serves`: one thread serves all, on the CPU of its client, so it waits for nobody else's.
+  // `one_serves`: one thread serves all, on the CPU of its client, or is about to, so it waits for
+  // nobody else's.
   bool look(std::uint64_t requests, double idle_cpus, Clock::time_point now,
             bool one_serves = false) noexcept;
 

@@ -95,6 +95,7 @@ class alignas(64) Worker final : public ServingThread, public wire::AnswerObserv
   [[nodiscard]] Ledger* ledger() const noexcept { return ledger_; }
   // Whether its client seems to run elsewhere, see ClientAway. By its thread.
   [[nodiscard]] bool client_away() noexcept { return client_away_.suspects(last_end_); }
+  void looked_for_client(bool gone) noexcept { client_away_.found(gone, last_end_); }
   [[nodiscard]] RecentClients& recent_clients() noexcept { return recent_clients_; }
   // Where it is pinned while every reader is at home; -1: nowhere.
   [[nodiscard]] int cpu() const noexcept { return cpu_; }

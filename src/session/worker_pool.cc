@@ -10,8 +10,9 @@
 #include <system_error>
 #include <utility>
 
+#include "base/cpu_list.h"
 #include "base/log.h"
-#include "channel/cpu_list.h"
+#include "base/thread.h"
 #include "source/credentials.h"
 
 namespace passthroughfs {
@@ -72,11 +73,8 @@ WorkerPool::~WorkerPool() {
     if (workers_[i]->thread.joinable()) workers_[i]->thread.join();
   }
   // After the workers, which have to get to their end.
-  {
-    MutexLock lock(schedule_mutex_);
-    schedule_ended_ = true;
-  }
-  schedule_changed_.notify_all();
+  schedule_ended_ = true;
+  schedule_wake_.release();
   if (scheduler_.joinable()) scheduler_.join();
   // Who asked is gone.
   MutexLock lock(mutex_);
@@ -110,7 +108,7 @@ Result<void> WorkerPool::start_all() {
   TRY(start_readers());
   TRY(wait_until_fit());
   monitor_ = std::thread([this] { monitor(); });
-  if (can_give_way_) scheduler_ = std::thread([this] { schedule(); });
+  if (can_give_way_) scheduler_ = start_thread([this] { schedule(); });
   return ok();
 }
 
@@ -286,6 +284,7 @@ void WorkerPool::run_queue(Worker& worker) noexcept {
     worker.set_state(Worker::State::serving);
     const bool forgets = is_forget((*incoming)->request.header);
     worker.serve(**incoming);
+    if (worker.served() % kBurst == 0) wake_scheduler();
     if (one_reader_at_.load(std::memory_order_relaxed) >= 0 && worker.client_away()) {
       follow_client(worker);
     }
@@ -403,39 +402,6 @@ void WorkerPool::poke() noexcept {
     poked_ = true;
   }
   monitor_wake_.notify_one();
-}
-
-// ---- who runs when -----------------------------------------------------------------------------
-
-// A thread of its own: see GivingWay for what it must not wait for.
-void WorkerPool::schedule() noexcept {
-  block_signals();
-  for (;;) {
-    const auto now = steady_clock::now();
-    const double idle_cpus = idle_cpus_.look(now);
-    std::uint64_t read = 0;
-    bool soon = false;
-    for (std::size_t i = 0; i < count(); ++i) {
-      Worker& worker = *workers_[i];
-      const std::uint64_t served = worker.served();
-      const std::uint64_t requests = served - std::exchange(worker.served_when_scheduled, served);
-      if (worker.giving_way) soon = worker.giving_way->look(requests, idle_cpus, now) || soon;
-      if (worker.role() == Role::reader) read += requests;
-      soon = soon || requests != 0;
-    }
-    if (!bound_) {
-      const bool one = one_reader_at_.load(std::memory_order_relaxed) >= 0;
-      soon = readers_giving_way_.look(read, idle_cpus, now, one) || soon;
-      follow_clients(read, idle_cpus, now);
-    }
-
-    MutexLock lock(schedule_mutex_);
-    const auto until = now + (soon ? kBusyTick : kIdleTick);
-    while (!schedule_ended_ && steady_clock::now() < until) {
-      (void)schedule_changed_.wait_until(schedule_mutex_, until);
-    }
-    if (schedule_ended_) return;
-  }
 }
 
 // ---- interrupts --------------------------------------------------------------------------------

@@ -9,6 +9,7 @@
 #include <deque>
 #include <memory>
 #include <optional>
+#include <semaphore>
 #include <string>
 #include <thread>
 #include <vector>
@@ -92,6 +93,9 @@ class WorkerPool {
   static constexpr std::size_t kMostThreads = 2048;
   static constexpr std::size_t kMostPinned = kMostThreads - 2 * kMostOverflow;
 
+  // So many requests of one thread, and the scheduler looks before its long tick is over.
+  static constexpr std::uint64_t kBurst = 32;
+
   struct Job {
     Incoming incoming;
     std::uint64_t begin;
@@ -116,11 +120,14 @@ class WorkerPool {
   void put(Worker& worker, int one_reader_at) noexcept;
   void place(Worker& worker) noexcept;
   void follow_client(Worker& worker) noexcept;
-  void follow_clients(std::uint64_t requests, double idle_cpus,
+  Following::Seen look_at_clients(std::uint64_t requests) noexcept;
+  void follow_clients(const Following::Seen& seen,
                       std::chrono::steady_clock::time_point now) noexcept;
   void end_recovery() noexcept;
   bool look_at_bound() noexcept;
   void schedule() noexcept;
+  void wake_scheduler() noexcept;
+  void show_shared_cpu(double idle_cpus) noexcept;
   bool reader_missing() const noexcept;
   bool all_readers_stuck() const noexcept;
   bool superfluous(const Worker& worker) const noexcept;
@@ -178,9 +185,10 @@ class WorkerPool {
   const char* unfit_for_ PFS_GUARDED_BY(mutex_) = "";
   std::thread monitor_;
 
-  mutable Mutex schedule_mutex_;  // of the scheduler and of who ends it
-  ConditionVariable schedule_changed_;
-  bool schedule_ended_ PFS_GUARDED_BY(schedule_mutex_) = false;
+  // No lock: see GivingWay.
+  std::atomic<bool> schedule_ended_{false};
+  std::atomic<bool> schedule_rests_{false};  // its next look is a long tick away
+  std::counting_semaphore<> schedule_wake_{0};
   IdleCpus idle_cpus_;                // the scheduling thread's
   Following following_{cpus_};        // likewise
   std::uint64_t handovers_seen_ = 0;  // likewise

@@ -92,6 +92,8 @@ TEST_F(FollowingTest, AllReadWhereAnAnswerSendsTheClientAway) {
   Following::Seen sent_away = seen(kMany);
   sent_away.stays = false;
   EXPECT_EQ(ticks(10, sent_away), -1);
+  EXPECT_EQ(tick(seen(kMany)), 3) << "in the tick in which that ends";
+  EXPECT_EQ(tick(sent_away), -1);
   follow();
   EXPECT_EQ(tick(sent_away), -1);
 }
@@ -140,13 +142,34 @@ TEST(ClientAwayTest, SuspectsAfterWaitingAgainAndAgain) {
     away.waited(i % 3 == 0 ? kLong : kShort);
     EXPECT_FALSE(away.suspects(now += 10'000));
   }
+  // After a close the RELEASE is there at once.
   int times = 0;
   for (int i = 0; i < 100; ++i) {
     away.waited(i % 3 == 0 ? kShort : kLong);
-    if (away.suspects(now += 40'000)) ++times;
+    if (!away.suspects(now += 40'000)) continue;
+    ++times;
+    away.found(true, now);
   }
-  EXPECT_GE(times, 2);
-  EXPECT_LE(times, 5) << "not more than once in a millisecond";
+  EXPECT_GE(times, 8) << "of 4 milliseconds";
+  EXPECT_LE(times, 32) << "not more than once in an eighth of a millisecond";
+}
+
+TEST(ClientAwayTest, LooksLessOftenForAClientThatIsThereAndOnlyComputes) {
+  ClientAway away;
+  std::uint64_t now = 1'000'000'000;
+  int times = 0;
+  const auto looks_in_100_ms = [&](bool gone) {
+    times = 0;
+    for (int i = 0; i < 2'500; ++i) {
+      away.waited(40'000);
+      if (!away.suspects(now += 40'000)) continue;
+      ++times;
+      away.found(gone, now);
+    }
+    return times;
+  };
+  EXPECT_LE(looks_in_100_ms(false), 20);
+  EXPECT_GE(looks_in_100_ms(true), 400) << "as soon as it has gone once";
 }
 
 TEST(CpuOfTest, SeesWhereAThreadRuns) {

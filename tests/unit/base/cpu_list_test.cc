@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "channel/cpu_list.h"
+#include "base/cpu_list.h"
 
 #include <gtest/gtest.h>
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "channel/cpu_list.h"
+#include "base/cpu_list.h"
 
 #include <fcntl.h>
 #include <sched.h>
@@ -71,6 +71,19 @@ std::vector<int> usable_cpus() {
     if (got || errno != EINVAL) break;
   }
   return out;
+}
+
+bool bind_to(pid_t tid, std::span<const int> cpus) noexcept {
+  if (cpus.empty()) return false;
+  const auto bits = static_cast<std::size_t>(*std::max_element(cpus.begin(), cpus.end())) + 1;
+  cpu_set_t* const set = CPU_ALLOC(bits);
+  if (set == nullptr) return false;
+  const std::size_t size = CPU_ALLOC_SIZE(bits);
+  CPU_ZERO_S(size, set);
+  for (const int cpu : cpus) CPU_SET_S(static_cast<std::size_t>(cpu), size, set);
+  const bool done = ::sched_setaffinity(tid, size, set) == 0;
+  CPU_FREE(set);
+  return done;
 }
 
 }  // namespace passthroughfs
