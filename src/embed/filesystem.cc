@@ -220,12 +220,7 @@ Outcome<void> Filesystem::Impl::run() {
   observation_.reset();             // the record of changes has ended with the session
   server_.reset();                  // not under stop_mutex_: its thread may be in stop()
   MutexLock stopping(stop_mutex_);  // a stop() that is under way uses the helper
-  // An aborted connection leaves a dead mount behind.
-  if (is_mounted()) {
-    if (auto gone = detach(true); !gone) {
-      log_warning("cannot unmount {}: {}", config_.mountpoint, gone.error().to_string());
-    }
-  }
+  remove_dead_mount();
   // A guardian's descriptors are not the server's to close.
   if (!is_server_) helper_.reset();
   if (!served && !stopped) {
@@ -234,6 +229,14 @@ Outcome<void> Filesystem::Impl::run() {
                              served.error().to_string())};
   }
   return {};
+}
+
+// An aborted connection leaves one behind.
+void Filesystem::Impl::remove_dead_mount() {
+  if (!is_dead_mount(config_.mountpoint.c_str(), device_)) return;
+  if (auto gone = detach(true); !gone) {
+    log_warning("cannot unmount {}: {}", config_.mountpoint, gone.error().to_string());
+  }
 }
 
 Outcome<void> Filesystem::Impl::stop() {

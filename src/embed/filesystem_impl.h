@@ -84,8 +84,11 @@ class Filesystem::Impl {
     }
     return phase_ == Phase::ended;
   }
-  // The mount point may carry another mount by now, which is none of our business.
+  // The mount point may carry another mount by now, which is none of our business. As long as the
+  // connection lives no other mount has the number.
   bool is_mounted() const { return device_at(config_.mountpoint.c_str()) == device_; }
+  // Once the connection has ended.
+  void remove_dead_mount();
   Outcome<void> mount_now();
   void find_manager();
   void tell_manager(std::string_view lines) {

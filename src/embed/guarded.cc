@@ -91,11 +91,7 @@ Outcome<void> Filesystem::Impl::watch() {
   [[maybe_unused]] static Session* volatile left_behind = nullptr;
   session_->leave();
   left_behind = session_.release();
-  if (is_mounted()) {
-    if (auto gone = detach(true); !gone) {
-      log_warning("cannot unmount {}: {}", config_.mountpoint, gone.error().to_string());
-    }
-  }
+  remove_dead_mount();
   helper_.reset();
   if (!ended) {
     return Error{ended.error().code,

@@ -79,6 +79,15 @@ dev_t device_at(const char* path) noexcept {
   return makedev(st.stx_dev_major, st.stx_dev_minor);
 }
 
+bool is_dead_mount(const char* path, dev_t device) noexcept {
+  if (device_at(path) != device) return false;
+  // What the kernel has cached it would tell of a dead mount as well.
+  constexpr int kAsk = AT_STATX_FORCE_SYNC | AT_NO_AUTOMOUNT;
+  struct statx st {};
+  return statx(AT_FDCWD, path, kAsk, STATX_MODE, &st) != 0 &&
+         (errno == ENOTCONN || errno == ECONNABORTED);
+}
+
 bool parse_mount_table(std::string_view table, dev_t device, unsigned long mount_id,
                        MountPoint& found) {
   // 36 35 0:53 / /mnt/data rw,nosuid shared:7 - fuse.passthroughfs /srv/data rw,user_id=1000,...

@@ -35,6 +35,13 @@ Outcome<MountPoint> find_mount_point(const std::string& path);
 // The device at the path, by one system call that sends the file system no request; 0 on failure.
 [[nodiscard]] dev_t device_at(const char* path) noexcept;
 
+// Whether a FUSE mount without a connection, left behind by one that ended otherwise than by an
+// unmount, is at the path and has this device number. The number alone says nothing once a mount
+// has gone: the kernel gives out the lowest that is free, so the next mount, of whatever type, gets
+// it. This one function asks the file system that is there: a live one must not need the caller for
+// its answer.
+[[nodiscard]] bool is_dead_mount(const char* path, dev_t device) noexcept;
+
 // A line of /proc/self/mountinfo for `device`, put into the fields; false when it has none.
 // `mount_id` picks among several mounts of one device (0: the last).
 bool parse_mount_table(std::string_view table, dev_t device, unsigned long mount_id,

@@ -13,6 +13,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
+#include <sstream>
 #include <string>
 #include <vector>
 
@@ -226,6 +227,35 @@ TEST_F(CommandTest, OrdinaryUserMountsThroughFusermount) {
     });
     EXPECT_FALSE(mounted());
   });
+}
+
+// Whoever has ended must not take away what has come in its place: the kernel gives the number of
+// its device to the next mount.
+TEST_F(CommandTest, TheEndOfAMountLeavesTheNextOneAtItsPlaceAlone) {
+  const auto device_number = [&] {
+    std::istringstream line(mount_line(mnt_));
+    std::string mount, parent, device;
+    line >> mount >> parent >> device;
+    return device;
+  };
+  for (const char* recover : {"recover=on", "recover=off"}) {
+    // Another mount of this machine may get the number first.
+    bool same = false;
+    for (int i = 0; i < 50 && !same; ++i) {
+      ASSERT_EQ(run({source_, mnt_, "-o", std::string("journal=off,") + recover}).exit_code, 0);
+      const std::string device = device_number();
+      const std::vector<pid_t> old = processes_with(mnt_);
+      for (const pid_t pid : old) ASSERT_EQ(kill(pid, SIGSTOP), 0);
+      ASSERT_EQ(umount2(mnt_.c_str(), UMOUNT_NOFOLLOW), 0);
+      ASSERT_EQ(::mount("next", mnt_.c_str(), "tmpfs", 0, nullptr), 0);
+      same = device_number() == device;
+      for (const pid_t pid : old) ASSERT_EQ(kill(pid, SIGCONT), 0);
+      EXPECT_TRUE(wait_until([&] { return processes_with(mnt_).empty(); }));
+      EXPECT_NE(mount_line(mnt_).find(" next "), std::string::npos) << recover;
+      EXPECT_EQ(umount2(mnt_.c_str(), UMOUNT_NOFOLLOW), 0);
+    }
+    EXPECT_TRUE(same) << "no mount got the number";
+  }
 }
 
 // The rest on a mount in the foreground, whose end the fixture judges.
