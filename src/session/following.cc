@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "base/fd.h"
+#include "session/scheduling.h"
 #include "wire/opcode.h"
 
 namespace passthroughfs {
@@ -19,9 +20,6 @@ namespace {
 
 using std::chrono::milliseconds;
 
-// In a tick of 10 ms, as for GivingWay.
-constexpr std::uint64_t kHot = 64;
-constexpr int kTicks = 3;
 constexpr int kBadTicks = 2;
 // What a hand-over costs, a wake-up of a parked thread, may come with one request in so many.
 constexpr std::uint64_t kPerHandover = 32;
@@ -114,9 +112,8 @@ bool Following::usable(int cpu) const noexcept {
 // Nearly all requests, but for those that nobody waits for.
 bool Following::has_one_client(const Seen& seen) const noexcept {
   const RecentClients::Counts& clients = seen.clients;
-  return enabled_ && seen.requests >= kHot && clients.main != 0 &&
-         clients.most * 8 >= clients.all * 7 && clients.all * 4 >= seen.requests &&
-         clients.data * 8 <= seen.requests;
+  return enabled_ && seen.burst && clients.main != 0 && clients.most * 8 >= clients.all * 7 &&
+         clients.all * 4 >= seen.requests && clients.data * 8 <= seen.requests;
 }
 
 int Following::look(const Seen& seen, Clock::time_point now) noexcept {
@@ -134,13 +131,13 @@ int Following::decide(const Seen& seen, std::optional<int> cpu, Clock::time_poin
     // that it looks like starving, and the class is left again (GivingWay).
     ++ticks_;
     bad_ticks_ = 0;
-    if (cpu_ >= 0 || (ticks_ >= kTicks && now >= not_before_)) cpu_ = *cpu;
+    if (cpu_ >= 0 || (ticks_ >= kBurstTicks && now >= not_before_)) cpu_ = *cpu;
   } else {
     ticks_ = 0;
     ++bad_ticks_;
   }
   // When one program follows another there is a tick with two.
-  if (bad_ticks_ >= kBadTicks || seen.requests < kHot || !seen.stays) cpu_ = -1;
+  if (bad_ticks_ >= kBadTicks || !seen.burst || !seen.stays) cpu_ = -1;
   if (cpu_ >= 0 && seen.handovers * kPerHandover > seen.requests) {
     not_before_ = now + kPause;
     cpu_ = -1;

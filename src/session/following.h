@@ -105,6 +105,7 @@ class Following {
   struct Seen {
     RecentClients::Counts clients;
     std::uint64_t requests = 0;   // all that were served
+    bool burst = false;           // thick and fast, see is_burst()
     std::uint64_t handovers = 0;  // how often a thread began to wait, and another one had to read
     // Whether an answer leaves the client where it is: the thread that answers is SCHED_IDLE, or
     // there is no idle CPU for the client to go to. Else the two would chase each other.

@@ -13,7 +13,10 @@ namespace {
 using std::chrono::milliseconds;
 using std::chrono::steady_clock;
 
-// While requests come, and when all is quiet.
+// While a burst begins, while requests come, and when all is quiet. The first is too short to tell
+// whether a thread of the idle class starves, and looking so often costs too much to be for long.
+constexpr milliseconds kFirstTick{3};
+constexpr int kFirstTicks = 4;
 constexpr milliseconds kBusyTick{10};
 constexpr milliseconds kIdleTick{250};
 
@@ -21,31 +24,44 @@ constexpr milliseconds kIdleTick{250};
 
 // A thread of its own: see GivingWay for what it must not wait for.
 void WorkerPool::schedule() noexcept {
+  auto last = steady_clock::now();
+  int first_ticks = 0;  // how many have passed
   for (;;) {
     const auto now = steady_clock::now();
+    const auto passed = now - std::exchange(last, now);
     const double idle_cpus = idle_cpus_.look(now);
     std::uint64_t read = 0;
     bool soon = false;
+    bool idle_class = false;
     for (std::size_t i = 0; i < count(); ++i) {
       Worker& worker = *workers_[i];
       const std::uint64_t served = worker.served();
       const std::uint64_t requests = served - std::exchange(worker.served_when_scheduled, served);
-      if (worker.giving_way) soon = worker.giving_way->look(requests, idle_cpus, now) || soon;
+      if (worker.giving_way) {
+        soon = worker.giving_way->look(is_burst(requests, passed), idle_cpus, now) || soon;
+        idle_class = idle_class || worker.giving_way->idle_class();
+      }
       if (worker.role() == Role::reader) read += requests;
       soon = soon || requests != 0;
     }
     if (!bound_) {
       Following::Seen seen = look_at_clients(read);
-      const bool one = one_reader_at_.load(std::memory_order_relaxed) >= 0 ||
-                       following_.has_one_client(seen);
-      soon = readers_giving_way_.look(read, idle_cpus, now, one) || soon;
-      seen.stays = readers_giving_way_.idle_class() || idle_cpus < kNoneIdle;
+      seen.burst = is_burst(read, passed);
+      const bool one =
+          one_reader_at_.load(std::memory_order_relaxed) >= 0 || following_.has_one_client(seen);
+      soon = readers_giving_way_.look(seen.burst, idle_cpus, now, one) || soon;
+      idle_class = readers_giving_way_.idle_class();
+      seen.stays = idle_class || idle_cpus < kNoneIdle;
       follow_clients(seen, now);
     }
 
     show_shared_cpu(idle_cpus);
+    first_ticks = soon ? first_ticks + 1 : 0;
     schedule_rests_.store(!soon);
-    (void)schedule_wake_.try_acquire_until(now + (soon ? kBusyTick : kIdleTick));
+    const bool first = first_ticks <= kFirstTicks && !idle_class;
+    (void)schedule_wake_.try_acquire_until(now + (!soon   ? kIdleTick
+                                                  : first ? kFirstTick
+                                                          : kBusyTick));
     if (schedule_ended_.load()) return;
   }
 }

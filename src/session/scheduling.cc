@@ -20,10 +20,6 @@ namespace {
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 
-// In a tick of 10 ms. Fewer requests than this, and the class makes no difference that anybody
-// notices.
-constexpr std::uint64_t kHot = 64;
-constexpr int kHotTicks = 3;
 // A thread that gives way only to its clients waits, each time that it has run, for what they do
 // between two requests; one that gives way to another program waits for all of a tick.
 constexpr std::uint64_t kWaited = 4'000'000;       // nanoseconds in a tick
@@ -133,7 +129,7 @@ void GivingWay::add_this_thread() noexcept {
 }
 
 // Whether it was ready to run for long since the last look, or is and has not run at all.
-bool GivingWay::had_to_wait(Thread& thread, bool one_serves) noexcept {
+GivingWay::Waited GivingWay::had_to_wait(Thread& thread, bool one_serves) noexcept {
   std::array<char, 512> buffer{};
   std::string_view text = read_about(thread.schedstat, buffer);
   (void)take_number(text);  // time on a CPU
@@ -142,30 +138,43 @@ bool GivingWay::had_to_wait(Thread& thread, bool one_serves) noexcept {
   const bool waited = delay - thread.delay > kWaited + (one_serves ? ran * kWaitedPerSlice : 0);
   thread.delay = delay;
   thread.slices = slices;
-  if (waited || ran != 0) return waited;
-  return says_runnable(read_about(thread.stat, buffer));
+  if (waited || ran != 0) return {.ran = ran, .waited = waited};
+  return {.ran = 0, .waited = says_runnable(read_about(thread.stat, buffer))};
 }
 
-bool GivingWay::look(std::uint64_t requests, double idle_cpus, Clock::time_point now,
+// Where one thread serves, it counts: others were woken for requests that it has taken, wait behind
+// it and the client, and will park.
+bool GivingWay::anybody_had_to_wait(bool one_serves) noexcept {
+  bool waited = false;
+  std::uint64_t most = 0;
+  for (Thread& thread : threads_) {
+    const Waited seen = had_to_wait(thread, one_serves);
+    if (!one_serves || most == seen.ran) {
+      waited = waited || seen.waited;
+    } else if (seen.ran > most) {
+      waited = seen.waited;
+      most = seen.ran;
+    }
+  }
+  return waited;
+}
+
+bool GivingWay::look(bool burst, double idle_cpus, Clock::time_point now,
                      bool one_serves) noexcept {
   if (!enabled_) return false;
   const bool idle_before = idle_;
   const MutexLock lock(mutex_);
-  bool waited = false;
-  if (idle_) {
-    for (Thread& thread : threads_) waited = had_to_wait(thread, one_serves) || waited;
-  }
-  const bool soon = decide(requests, idle_cpus, waited, now);
+  const bool waited = idle_ && anybody_had_to_wait(one_serves);
+  const bool soon = decide(burst, idle_cpus, waited, now);
   if (idle_ != idle_before || (idle_ && applied_to_ != threads_.size())) apply();
   return soon;
 }
 
-bool GivingWay::decide(std::uint64_t requests, double idle_cpus, bool waited,
-                       Clock::time_point now) noexcept {
-  hot_ticks_ = requests >= kHot ? hot_ticks_ + 1 : 0;
+bool GivingWay::decide(bool burst, double idle_cpus, bool waited, Clock::time_point now) noexcept {
+  burst_ticks_ = burst ? burst_ticks_ + 1 : 0;
   if (!idle_) {
-    if (hot_ticks_ < kHotTicks || now < not_before_ || idle_cpus < kSomeIdle) {
-      return hot_ticks_ > 0;
+    if (burst_ticks_ < kBurstTicks || now < not_before_ || idle_cpus < kSomeIdle) {
+      return burst_ticks_ > 0;
     }
     idle_ = true;
     idle_since_ = now;
@@ -176,8 +185,8 @@ bool GivingWay::decide(std::uint64_t requests, double idle_cpus, bool waited,
     pause_ = std::clamp<Clock::duration>(2 * pause_, kFirstPause, kLongestPause);
     not_before_ = now + pause_;
     idle_ = false;
-    hot_ticks_ = 0;
-  } else if (hot_ticks_ == 0 || idle_cpus < kNoneIdle) {
+    burst_ticks_ = 0;
+  } else if (burst_ticks_ == 0 || idle_cpus < kNoneIdle) {
     // Nothing is to be gained; and if nobody asks the ticks are about to become long.
     idle_ = false;
   }

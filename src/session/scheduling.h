@@ -38,6 +38,16 @@ class IdleCpus {
   const double unit_;  // seconds
 };
 
+// Whether that many requests in so much time are a burst: with fewer, neither the class of a thread
+// nor its CPU makes a difference that anybody notices.
+[[nodiscard]] constexpr bool is_burst(std::uint64_t requests,
+                                      std::chrono::nanoseconds time) noexcept {
+  constexpr auto kEach = std::chrono::microseconds(156);
+  return requests != 0 && time <= kEach * requests;
+}
+// So many looks in a row show that a burst goes on.
+inline constexpr int kBurstTicks = 2;
+
 // Below this share of one CPU there is none that a client could be sent to; see IdleCpus.
 inline constexpr double kNoneIdle = 0.1;
 
@@ -82,15 +92,14 @@ class GivingWay {
   // The calling thread is one of these from now on.
   void add_this_thread() noexcept;
 
-  // One tick. `requests`: how many were served since the last one. `idle_cpus`: see IdleCpus. True:
-  // look again after a short tick.
+  // One tick. `burst`: whether requests came thick and fast since the last one. `idle_cpus`: see
+  // IdleCpus. True: look again after a short tick.
   // `one_serves`: one thread serves all, on the CPU of its client, or is about to, so it waits for
   // nobody else's.
-  bool look(std::uint64_t requests, double idle_cpus, Clock::time_point now,
-            bool one_serves = false) noexcept;
+  bool look(bool burst, double idle_cpus, Clock::time_point now, bool one_serves = false) noexcept;
 
   // For tests: what look() decides with what it would have seen.
-  [[nodiscard]] bool decide(std::uint64_t requests, double idle_cpus, bool waited,
+  [[nodiscard]] bool decide(bool burst, double idle_cpus, bool waited,
                             Clock::time_point now) noexcept;
   [[nodiscard]] bool idle_class() const noexcept { return idle_; }
 
@@ -101,13 +110,19 @@ class GivingWay {
     std::uint64_t delay = 0, slices = 0;  // at the last look: nanoseconds waited, times run
   };
 
-  static bool had_to_wait(Thread& thread, bool one_serves) noexcept;
+  struct Waited {
+    std::uint64_t ran = 0;  // how often
+    bool waited = false;
+  };
+
+  static Waited had_to_wait(Thread& thread, bool one_serves) noexcept;
+  bool anybody_had_to_wait(bool one_serves) noexcept PFS_REQUIRES(mutex_);
   void apply() noexcept PFS_REQUIRES(mutex_);
 
   const bool enabled_;
   const Otherwise otherwise_;
   bool idle_ = false;
-  int hot_ticks_ = 0;
+  int burst_ticks_ = 0;  // in a row
   Clock::time_point idle_since_{}, not_before_{};
   Clock::duration pause_{};
   Mutex mutex_;

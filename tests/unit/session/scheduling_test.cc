@@ -23,8 +23,9 @@ constexpr milliseconds kTick{10};
 class GivingWayTest : public ::testing::Test {
  protected:
   void ticks(int count, std::uint64_t requests, bool waited = false) {
-    for (int i = 0; i < count; ++i)
-      (void)scheduling_.decide(requests, idle_cpus_, waited, now_ += kTick);
+    for (int i = 0; i < count; ++i) {
+      (void)scheduling_.decide(is_burst(requests, kTick), idle_cpus_, waited, now_ += kTick);
+    }
   }
   double idle_cpus_ = 1;
   void pass(Clock::duration time, std::uint64_t requests) {
@@ -33,6 +34,14 @@ class GivingWayTest : public ::testing::Test {
   GivingWay scheduling_{true, Otherwise::normal};
   Clock::time_point now_{seconds(1000)};
 };
+
+TEST(BurstTest, IsAMatterOfTheRate) {
+  EXPECT_TRUE(is_burst(65, milliseconds(10)));
+  EXPECT_FALSE(is_burst(64, milliseconds(11)));
+  EXPECT_TRUE(is_burst(20, milliseconds(3)));
+  EXPECT_FALSE(is_burst(64, milliseconds(250)));
+  EXPECT_FALSE(is_burst(0, milliseconds(0)));
+}
 
 TEST_F(GivingWayTest, GivesWayOnlyWhileRequestsComeThick) {
   ticks(100, 3);
@@ -61,9 +70,9 @@ TEST_F(GivingWayTest, GivesWayOnlyWhereAClientCouldBeSentAway) {
 TEST_F(GivingWayTest, IsLookedAtInShortTicksAsLongAsItGivesWay) {
   ticks(10, kMany);
   ASSERT_TRUE(scheduling_.idle_class());
-  EXPECT_TRUE(scheduling_.decide(kMany, 1, false, now_ += kTick));
-  EXPECT_TRUE(scheduling_.decide(0, 1, true, now_ += kTick));
-  EXPECT_FALSE(scheduling_.decide(0, 1, false, now_ += kTick));
+  EXPECT_TRUE(scheduling_.decide(true, 1, false, now_ += kTick));
+  EXPECT_TRUE(scheduling_.decide(false, 1, true, now_ += kTick));
+  EXPECT_FALSE(scheduling_.decide(false, 1, false, now_ += kTick));
 }
 
 TEST_F(GivingWayTest, GoesBackWithinATickOfHavingHadToWait) {
@@ -119,10 +128,10 @@ TEST_P(ClassesTest, ThreadsAreIdleWhileTheyGiveWayAndElseWhatTheyWere) {
   // The ticks pass in no time, so as long as the thread has not gone to sleep it seems to wait.
   const auto deadline = Clock::now() + seconds(20);
   while (::sched_getscheduler(tid) != SCHED_IDLE && Clock::now() < deadline) {
-    (void)scheduling.look(kMany, 1, now += kTick);
+    (void)scheduling.look(true, 1, now += kTick);
   }
   EXPECT_EQ(::sched_getscheduler(tid), SCHED_IDLE);
-  (void)scheduling.look(0, 1, now += kTick);
+  (void)scheduling.look(false, 1, now += kTick);
   EXPECT_EQ(::sched_getscheduler(tid), otherwise);
   stage = 2;
   stage.notify_all();
@@ -132,7 +141,7 @@ TEST_P(ClassesTest, ThreadsAreIdleWhileTheyGiveWayAndElseWhatTheyWere) {
 TEST(GivingWay, LeavesThreadsAloneWhenItCannotTakeThemBack) {
   GivingWay scheduling(false, Otherwise::normal);
   scheduling.add_this_thread();
-  for (int i = 0; i < 10; ++i) EXPECT_FALSE(scheduling.look(kMany, 1, Clock::now()));
+  for (int i = 0; i < 10; ++i) EXPECT_FALSE(scheduling.look(true, 1, Clock::now()));
   EXPECT_EQ(::sched_getscheduler(0), SCHED_OTHER);
 }
 
