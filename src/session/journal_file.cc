@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "session/journal_file.h"
 
+#include <dirent.h>
+#include <fcntl.h>
 #include <fmt/core.h>
 #include <pwd.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -10,6 +13,8 @@
 #include <cstdint>
 #include <cstdlib>
 #include <filesystem>
+#include <memory>
+#include <string_view>
 #include <system_error>
 
 namespace passthroughfs {
@@ -51,6 +56,37 @@ Result<void> make_directories(const std::string& path) {
   return ok();
 }
 
+constexpr std::string_view kMemory = "/dev/shm/";
+constexpr std::string_view kPrefix = "passthroughfs-journal-";
+
+void remove_with_content(const std::string& path) {
+  std::error_code ignored;  // what is left is in memory, and goes with it
+  std::filesystem::remove_all(path, ignored);
+}
+
+Result<UniqueFd> lock_directory(const std::string& path, int how) {
+  UniqueFd fd = TRY(own(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)));
+  struct stat st {};
+  TRY(check(::fstat(fd.get(), &st)));
+  if (st.st_uid != ::geteuid()) return Err(EPERM);
+  TRY(check(::flock(fd.get(), how)));
+  // It may have been removed between open and flock.
+  TRY(check(::fstat(fd.get(), &st)));
+  if (st.st_nlink == 0) return Err(ENOENT);
+  return fd;
+}
+
+void remove_abandoned() {
+  const std::unique_ptr<DIR, int (*)(DIR*)> memory(::opendir(kMemory.data()), &::closedir);
+  if (!memory) return;
+  while (const dirent* entry = ::readdir(memory.get())) {
+    const std::string_view name(entry->d_name);
+    if (!name.starts_with(kPrefix)) continue;
+    const std::string path = std::string(kMemory).append(name);
+    if (lock_directory(path, LOCK_EX | LOCK_NB)) remove_with_content(path);
+  }
+}
+
 }  // namespace
 
 Result<std::string> default_journal_file(const std::string& source) {
@@ -69,19 +105,31 @@ Result<std::string> default_journal_file(const std::string& source) {
 }
 
 Result<MemoryDirectory> MemoryDirectory::create() {
-  std::string path = "/dev/shm/passthroughfs-XXXXXX";
-  if (::mkdtemp(path.data()) == nullptr) return Errno::last();
-  return MemoryDirectory(std::move(path), ::getpid());
+  remove_abandoned();
+  for (;;) {
+    std::string path = std::string(kMemory).append(kPrefix).append("XXXXXX");
+    if (::mkdtemp(path.data()) == nullptr) return Errno::last();
+    auto lock = lock_directory(path, LOCK_EX);
+    if (lock) return MemoryDirectory(std::move(path), std::move(*lock), ::getpid());
+    // Not locked yet, it may have looked abandoned to another.
+    if (lock.error().value() == ENOENT) continue;
+    remove_with_content(path);
+    return lock.error();
+  }
 }
 
-MemoryDirectory MemoryDirectory::adopt(std::string path) noexcept {
-  return MemoryDirectory(std::move(path), ::getpid());
+MemoryDirectory MemoryDirectory::adopt(std::string path, UniqueFd lock) noexcept {
+  return MemoryDirectory(std::move(path), std::move(lock), 0);
+}
+
+void MemoryDirectory::remove() noexcept {
+  if (path_.empty()) return;
+  remove_with_content(path_);
+  path_.clear();
 }
 
 MemoryDirectory::~MemoryDirectory() {
-  if (path_.empty() || owner_ != ::getpid()) return;
-  std::error_code ignored;  // what is left is in memory, and goes with it
-  std::filesystem::remove_all(path_, ignored);
+  if (owner_ == ::getpid()) remove();
 }
 
 }  // namespace passthroughfs

@@ -71,6 +71,7 @@ constexpr const char* kRoot = "source_root";
 constexpr const char* kWithoutAtime = "source_without_atime";
 constexpr const char* kOwnDevice = "own_device";
 constexpr const char* kMemoryDirectory = "memory_directory";
+constexpr const char* kMemoryLock = "memory_lock";
 
 // An inode whose last name is gone may still be open: its handle has a descriptor of it.
 Result<UniqueFd> reopen_from_handle(void* context, NodeId id) {
@@ -111,7 +112,9 @@ class SessionImpl final : public Session {
   [[nodiscard]] StatsView stats() const override;
   [[nodiscard]] const MountConfig& config() const override { return state_.config; }
   [[nodiscard]] ChangeQueries* changes() const override { return state_.journal.get(); }
-  void leave() noexcept override { memory_.reset(); }
+  void leave() noexcept override {
+    if (memory_) memory_->remove();
+  }
   [[nodiscard]] bool can_be_recovered() const override {
     return (settled_.flags & wire::init_flag::has_resend) != 0;
   }
@@ -207,7 +210,10 @@ Result<void> SessionImpl::prepare_recovery(const Handover* from) {
   TRY(state_.source.keep(regions_));
   continued_.emplace(TRY(regions_.make("passthroughfs-session", Continued::kBytes)));
   if (from != nullptr) {
-    if (auto path = from->text(kMemoryDirectory)) memory_.emplace(MemoryDirectory::adopt(*path));
+    if (auto path = from->text(kMemoryDirectory)) {
+      UniqueFd lock(from->descriptor(kMemoryLock).value_or(-1));
+      memory_.emplace(MemoryDirectory::adopt(*path, std::move(lock)));
+    }
   } else if (state_.config.journal != JournalMode::off) {
     // For journal=memory, and for a file that cannot be had.
     auto directory = MemoryDirectory::create();
@@ -398,7 +404,10 @@ void SessionImpl::hand_over(Handover& handover) const {
   handover.put_descriptor(kRoot, state_.source.root().get());
   handover.put_number(kWithoutAtime, state_.source.without_atime() ? 1 : 0);
   handover.put_number(kOwnDevice, state_.own_device);
-  if (memory_) handover.put_text(kMemoryDirectory, memory_->path());
+  if (memory_) {
+    handover.put_text(kMemoryDirectory, memory_->path());
+    handover.put_descriptor(kMemoryLock, memory_->lock().get());
+  }
   put_negotiated(handover, settled_);
 }
 

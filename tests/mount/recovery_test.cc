@@ -16,6 +16,7 @@
 #include <atomic>
 #include <cstdlib>
 #include <ctime>
+#include <filesystem>
 #include <functional>
 #include <set>
 #include <string>
@@ -420,6 +421,53 @@ TEST_F(RecoveryTest, TheMountEndsInOrderAfterADeath) {
   const std::optional<int> code = mount.wait_for_exit();
   ASSERT_TRUE(code.has_value());
   EXPECT_EQ(*code, 0);
+}
+
+// The journal's directory in memory, which outlives each process of a mount, but not all of them.
+std::string directory_in_memory(pid_t process) {
+  for (const auto& entry :
+       std::filesystem::directory_iterator("/proc/" + std::to_string(process) + "/fd")) {
+    std::error_code gone;
+    const std::string path = std::filesystem::read_symlink(entry.path(), gone);
+    if (path.starts_with("/dev/shm/passthroughfs") && std::filesystem::is_directory(path)) {
+      return path;
+    }
+  }
+  return {};
+}
+
+TEST_F(RecoveryTest, NothingIsLeftInMemoryWhenAllAreKilled) {
+  MountSettings settings = dying({"journal=memory"});
+  settings.broken_on_purpose = true;
+  Mount mount(settings);
+  ASSERT_TRUE(mount.ok());
+  kill_server(mount);
+  const std::string directory = directory_in_memory(mount.pid());
+  ASSERT_NE(directory, "");
+  const Mount other;  // leaves alone what is in use
+  ASSERT_TRUE(other.ok());
+  EXPECT_TRUE(std::filesystem::exists(directory + "/journal"));
+  mount.kill_all();
+  const Mount next;
+  ASSERT_TRUE(next.ok());
+  // By this mount, or by another that begins just now.
+  EXPECT_TRUE(wait_until([&] { return !std::filesystem::exists(directory); }));
+}
+
+TEST_F(RecoveryTest, NothingIsLeftInMemoryByADeputy) {
+  MountSettings settings = dying({"journal=memory"});
+  settings.broken_on_purpose = true;
+  Mount mount(settings);
+  ASSERT_TRUE(mount.ok());
+  pid_t deputy = 0;
+  ASSERT_TRUE(wait_until([&] { return (deputy = stats(mount).value("deputy_pid", 0)) > 0; }));
+  const std::string directory = directory_in_memory(mount.pid());
+  ASSERT_NE(directory, "");
+  ASSERT_EQ(kill(mount.pid(), SIGKILL), 0);
+  ASSERT_TRUE(wait_until([&] { return stats(mount).value("guardian_pid", 0) == deputy; }));
+  EXPECT_EQ(mount.command({"umount", mount.mnt()}).exit_code, 0);
+  EXPECT_TRUE(wait_until([&] { return kill(deputy, 0) != 0; }));
+  EXPECT_FALSE(std::filesystem::exists(directory));
 }
 
 TEST_F(RecoveryTest, WithoutGuardianAndDeputyTheServerGoesOnAndSaysSo) {
