@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/stats_text.h"
 
-#include <fmt/core.h>
+#include <fmt/format.h>  // not core.h: clang does not find its format_to in a library of gcc
 
 #include <algorithm>
 #include <cmath>

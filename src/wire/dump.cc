@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "wire/dump.h"
 
-#include <fmt/core.h>
+#include <fmt/format.h>  // not core.h: clang does not find its format_to in a library of gcc
 
 #include <cstring>
 #include <iterator>
