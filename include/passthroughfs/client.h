@@ -86,7 +86,15 @@ struct Statistics {
   std::string upgrade_failure;      // why the last one that tried did not; empty: it did
   std::uint64_t hung_requests = 0;  // without an answer for longer than hung_after
   std::string locks;                // who keeps locks on files: "source", "mount"
-  std::vector<std::string> notes;   // degraded modes, one line each
+  // The service manager has what is needed to go on if all processes are gone; how often that was,
+  // and what was lost then, in all. unsaved_inodes: would be lost if it was now.
+  bool kept_by_manager = false;
+  std::uint64_t revivals = 0;
+  std::uint64_t lost_files = 0;  // open ones
+  std::uint64_t lost_locks = 0;  // owners of locks
+  std::uint64_t lost_inodes = 0;
+  std::uint64_t unsaved_inodes = 0;
+  std::vector<std::string> notes;  // degraded modes, one line each
 };
 
 struct MountInfo {

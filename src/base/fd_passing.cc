@@ -29,8 +29,10 @@ struct Message {
 
 }  // namespace
 
-ssize_t send_with_fd(BorrowedFd socket, std::string_view bytes, int fd) noexcept {
+ssize_t send_with_fd(BorrowedFd socket, std::string_view bytes, int fd, SocketAddress to) noexcept {
   Message message({const_cast<char*>(bytes.data()), bytes.size()});
+  message.header.msg_name = const_cast<sockaddr*>(to.address);
+  message.header.msg_namelen = to.size;
   if (fd < 0) {
     message.header.msg_controllen = 0;
   } else {

@@ -77,6 +77,15 @@ std::vector<int> Handover::descriptors() const {
   return out;
 }
 
+std::map<std::string, int> Handover::named_descriptors() const {
+  std::map<std::string, int> out;
+  for (const auto& [key, value] : entries_) {
+    if (key.second != Kind::descriptor) continue;
+    if (const auto fd = descriptor(key.first)) out.emplace(key.first, *fd);
+  }
+  return out;
+}
+
 Result<UniqueFd> Handover::write() const {
   std::string bytes(kMagic);
   for (const auto& [key, value] : entries_) {

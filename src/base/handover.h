@@ -32,6 +32,7 @@ class Handover {
   [[nodiscard]] std::optional<std::string> text(std::string_view name) const;
   // All of them, sorted, each once.
   [[nodiscard]] std::vector<int> descriptors() const;
+  [[nodiscard]] std::map<std::string, int> named_descriptors() const;
 
   // A memory file with all of it. Errors: those of memfd_create and write.
   [[nodiscard]] Result<UniqueFd> write() const;

@@ -7,6 +7,9 @@
 
 namespace passthroughfs {
 
+// The name of the thread that tells the kernel to drop pages: other processes look for it.
+inline constexpr const char* kNotifierName = "pfs-notifier";
+
 // Starts a thread that no signal sent to the process reaches: those are for the program's own
 // threads. The caller's mask is as before when it returns. Errors: std::system_error, as
 // std::thread.

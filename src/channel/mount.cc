@@ -341,4 +341,8 @@ Result<void> unmount(const std::string& mountpoint, bool lazy) {
   return outcome.started ? errno_of_complaint(outcome.complaint) : Errno(EPERM);
 }
 
+void cut_connection(const std::string& mountpoint) noexcept {
+  (void)::umount2(mountpoint.c_str(), UMOUNT_NOFOLLOW | MNT_FORCE);
+}
+
 }  // namespace passthroughfs

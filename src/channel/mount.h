@@ -34,4 +34,8 @@ Result<UniqueFd> mount_fuse(const MountOptions& options, std::string& message);
 // Errors: EBUSY, EINVAL (not a mount point), EPERM.
 Result<void> unmount(const std::string& mountpoint, bool lazy);
 
+// Cuts the connection of what is mounted there: every request that waits, and every later one,
+// fails. As root; otherwise nothing happens. It may be unmounted by that.
+void cut_connection(const std::string& mountpoint) noexcept;
+
 }  // namespace passthroughfs

@@ -37,6 +37,13 @@ std::string stats_header(const MountInfo& info, const Statistics& stats) {
             ? ""
             : ", last pause " + format_duration(static_cast<double>(stats.last_pause_ns)));
   }
+  if (stats.kept_by_manager) {
+    fmt::format_to(out,
+                   "kept by the service manager: all processes were gone {} times, {} open files, "
+                   "{} owners' locks and {} inodes were lost; {} inodes are not saved yet\n",
+                   stats.revivals, stats.lost_files, stats.lost_locks, stats.lost_inodes,
+                   stats.unsaved_inodes);
+  }
   for (const std::string& note : stats.notes) {
     fmt::format_to(out, "note: {}\n", escape_for_terminal(note));
   }
@@ -153,6 +160,14 @@ std::string stats_prometheus(const MountInfo& info, const Statistics& stats) {
   metric("lock_waiters", "gauge", "Lock requests that wait.", stats.lock_waiters);
   metric("hung_requests", "gauge", "Requests without an answer for longer than hung_after.",
          stats.hung_requests);
+  metric("revivals_total", "counter", "Times that all processes of the mount were gone.",
+         stats.revivals);
+  metric("lost_files_total", "counter", "Open files that were lost with all processes.",
+         stats.lost_files);
+  metric("lost_locks_total", "counter", "Owners whose locks were lost with all processes.",
+         stats.lost_locks);
+  metric("unsaved_inodes", "gauge", "Inodes that would be lost with all processes.",
+         stats.unsaved_inodes);
   metric("table_bytes", "gauge", "Memory of the inode and handle tables.", stats.table_bytes);
   metric("workers", "gauge", "Worker threads.", stats.workers);
   metric("overflow_threads", "gauge", "Threads for calls that may block.", stats.overflow_threads);

@@ -115,6 +115,11 @@ Statistics SessionTarget::stats() const {
   stats.handles = view.handles;
   stats.lock_waiters = view.lock_waiters;
   stats.hung_requests = view.hung_requests;
+  stats.revivals = view.revivals;
+  stats.lost_files = view.lost_files;
+  stats.lost_locks = view.lost_locks;
+  stats.lost_inodes = view.lost_inodes;
+  stats.unsaved_inodes = view.unsaved_inodes;
   stats.table_bytes = view.table_bytes;
   stats.workers = view.workers;
   stats.overflow_threads = view.overflow_threads;

@@ -54,19 +54,19 @@ Outcome<void> check_rights(const MountConfig& config) {
                            config.allow_other ? "allow_other" : "allow_root", obstacle)};
 }
 
-// Cuts the connection: every request that waits, and every later one, fails.
-Result<void> abort_connection(dev_t device) {
-  const std::string path = fmt::format("/sys/fs/fuse/connections/{}/abort", minor(device));
+}  // namespace
+
+Result<void> Filesystem::Impl::abort_connection() const {
+  const std::string path = fmt::format("/sys/fs/fuse/connections/{}/abort", minor(device_));
   UniqueFd fd = TRY(own(open(path.c_str(), O_WRONLY | O_CLOEXEC)));
   return check_void(write(fd.get(), "1", 1));
 }
 
-}  // namespace
-
 Outcome<void> Filesystem::Impl::mount() {
   if (phase() != Phase::configuring) return Error{EBUSY, "mounted before"};
   if (notify_) find_manager();
-  auto mounted = mount_now();
+  const auto kept = find_kept();
+  auto mounted = kept ? revive(*kept) : mount_now();
   if (!mounted) {
     tell_manager(fmt::format("STATUS={}\nERRNO={}", one_line(mounted.error().message),
                              mounted.error().code));
@@ -122,6 +122,7 @@ Outcome<void> Filesystem::Impl::mount_now() {
   }();
   if (!started) {
     (void)detach(true);  // the reason of the failure is what the user needs to see
+    discard_kept();
     session_.reset();
     helper_.reset();
   }
@@ -170,12 +171,14 @@ void Filesystem::Impl::start_control() {
     (void)session_->drain(kPatience);
     guardian_->leave_to_program();
   };
+  const bool kept = !kept_names_.empty();
   if (guardian_) {
     processes.add_to_info = [this](MountInfo& info) {
       info.pid = static_cast<std::uint32_t>(guardian_->guardian_pid());
     };
-    processes.add_to_stats = [this](Statistics& stats) {
+    processes.add_to_stats = [this, kept](Statistics& stats) {
       stats.recover = true;
+      stats.kept_by_manager = kept;
       stats.guardian_pid = static_cast<std::uint32_t>(guardian_->guardian_pid());
       stats.server_starts = guardian_->starts();
       stats.last_pause_ns = guardian_->last_pause();
@@ -265,7 +268,7 @@ Outcome<void> Filesystem::Impl::stop() {
   // Detached by us or by others, or hidden under another mount: the last user ends it, or we do.
   if (wait_for_end(kDetachedPatience)) return {};
   log_warning("{} is still in use: cutting the connection", config_.mountpoint);
-  if (auto cut = abort_connection(device_); !cut) {
+  if (auto cut = abort_connection(); !cut) {
     return Error{EBUSY, fmt::format("{} is detached and still in use", config_.mountpoint)};
   }
   return {};

@@ -9,6 +9,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -32,7 +33,8 @@
 namespace passthroughfs {
 
 // One mount in its process or processes: filesystem.cc has its life as such, guarded.cc what is
-// different with a guardian, takeover.cc how it comes from one program to another.
+// different with a guardian, takeover.cc how it comes from one program to another, revival.cc how
+// it outlives all of its processes.
 class Filesystem::Impl {
  public:
   Impl(std::string source, std::string mountpoint) {
@@ -100,11 +102,27 @@ class Filesystem::Impl {
   int serve_guarded(bool again);
   [[nodiscard]] Handover hand_over() const;
   Outcome<void> take_over(const Handover& from);
+  Outcome<void> adopt_session(const Handover& from);
+  // What the service manager has of a mount that was served before; nullopt: nothing that could be
+  // gone on with, and what there was is given back.
+  std::optional<Handover> find_kept();
+  [[nodiscard]] std::string obstacle(const Handover& kept, int connection) const;
+  Outcome<void> revive(const Handover& from);
+  void give_kept_up(const std::string& why);
+  Outcome<void> begin_anew(const Error& reason);
+  void take_mount_away();
+  [[nodiscard]] std::map<std::string, int> to_be_kept() const;
+  void keep_with_manager();
+  void leave_session_behind() noexcept;
+  Result<void> keep_handover();
+  void discard_kept();
   Errno become(int program) const;
   Outcome<void> prepare_upgrade(UniqueFd program, const std::string& layout);
   Outcome<void> begin_serving(const Session::Takeover& takeover);
   Outcome<void> watch();
   void start_control();
+  // Cuts the connection: every request that waits, and every later one, fails.
+  Result<void> abort_connection() const;
   Result<void> detach(bool lazy) {
     if (helper_ != nullptr) {
       auto done = helper_->unmount(config_.mountpoint, lazy);
@@ -136,6 +154,7 @@ class Filesystem::Impl {
   dev_t device_ = 0;
   std::unique_ptr<ServiceManager> manager_;               // that wants to be told
   std::map<std::string, std::string> manager_variables_;  // by which it was found
+  std::vector<std::string> kept_names_;                   // of what it has of this mount
   std::unique_ptr<Guardian> guardian_;                    // with recover=on
   std::string unrecoverable_;                             // why there is none though it was wanted
   std::atomic<bool> upgrading_{false};                    // in the server

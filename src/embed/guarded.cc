@@ -31,6 +31,7 @@ Outcome<void> Filesystem::Impl::create_guardian(const Handover* from) {
 
 Outcome<void> Filesystem::Impl::start_guarded() {
   if (auto created = create_guardian(nullptr); !created) return created;
+  keep_with_manager();
   if (auto started = guardian_->start(); !started) return started;
   MutexLock lock(mutex_);
   phase_ = Phase::serving;
@@ -50,7 +51,8 @@ int Filesystem::Impl::serve_guarded(bool again) {
       .died = guardian_->died(),
       .descriptors = guardian_->descriptors(),
       .beat = [this] { guardian_->beat(); },
-      .beat_every = std::chrono::nanoseconds(guardian_->beat_every_ns())};
+      .beat_every = std::chrono::nanoseconds(guardian_->beat_every_ns()),
+      .outlives_all = !kept_names_.empty()};
   if (auto begun = begin_serving(takeover); !begun) {
     guardian_->failed(begun.error());
   }
@@ -87,12 +89,10 @@ Outcome<void> Filesystem::Impl::watch() {
   }
   tell_manager("STOPPING=1");
   end();
-  // Reachable until the process ends; volatile, or nobody would notice if it was not stored.
-  [[maybe_unused]] static Session* volatile left_behind = nullptr;
-  session_->leave();
-  left_behind = session_.release();
+  leave_session_behind();
   remove_dead_mount();
   helper_.reset();
+  discard_kept();
   if (!ended) {
     return Error{ended.error().code,
                  fmt::format("{}: {}", config_.mountpoint, ended.error().message)};

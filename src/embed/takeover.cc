@@ -26,6 +26,7 @@ Handover Filesystem::Impl::hand_over() const {
     out.put_descriptor(handed::kUnmountSocket, helper_->socket());
     out.put_number(handed::kUnmountPid, static_cast<std::uint64_t>(helper_->child()));
   }
+  out.put_number(handed::kKept, kept_names_.empty() ? 0 : 1);
   for (const auto& [name, value] : manager_variables_) out.put_text(name, value);
   for (const auto& [name, fd] : left_descriptors_) out.put_descriptor(name, fd);
   return out;
@@ -60,6 +61,10 @@ Outcome<void> Filesystem::Impl::take_over(const Handover& from) {
   if (socket && helper) {
     helper_ = UnmountHelper::adopt(UniqueFd(*socket), static_cast<pid_t>(*helper));
   }
+  return adopt_session(from);
+}
+
+Outcome<void> Filesystem::Impl::adopt_session(const Handover& from) {
   std::string message;
   auto session = Session::create(config_, message, &from);
   if (!session) {
@@ -92,6 +97,10 @@ Outcome<void> Filesystem::Impl::go_on(const Inheritance& from) {
   const auto failure = handover.text(handed::kFailure);
   constexpr std::uint64_t kPatience = 10'000'000'000;
   is_new_program_ = !failure;
+  if (done && handover.number(handed::kKept).value_or(0) != 0) {
+    kept_names_ = {handed::kKeptHandover};
+    for (const auto& [name, fd] : to_be_kept()) kept_names_.push_back(name);
+  }
   // Before anybody can ask what became of it.
   if (done) guardian_->note_upgrade(failure.value_or(""));
   if (done) done = guardian_->start(from.unnamed, old_program ? kPatience : 0);
@@ -108,6 +117,7 @@ Outcome<void> Filesystem::Impl::go_on(const Inheritance& from) {
   if (!done) return done;
   is_new_program_ = false;
   if (old_program) guardian_->let_go_of(*old_program);
+  if (!kept_names_.empty()) (void)keep_handover();  // if not, the next start says so
   if (manager_) {
     manager_->note(fmt::format("READY=1\nSTATUS=serving {} at {}", one_line(config_.source),
                                one_line(config_.mountpoint)));

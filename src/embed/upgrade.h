@@ -34,6 +34,12 @@ inline constexpr const char* kJournal = "journal";
 inline constexpr const char* kMountDevice = "mount_device";      // number: st_dev of the mount
 inline constexpr const char* kUnmountSocket = "unmount_socket";  // of the UnmountHelper
 inline constexpr const char* kUnmountPid = "unmount_pid";
+// Number: what is needed to go on is with the service manager, too, see revival.cc. Its descriptor
+// of the Handover has this name there.
+inline constexpr const char* kKept = "kept_by_manager";
+inline constexpr const char* kKeptHandover = "passthroughfs-handover";
+inline constexpr const char* kConnection = "dev_fuse";  // its descriptor, as Session names it
+inline constexpr const char* kArguments = "arguments";  // text: the command line
 }  // namespace handed
 
 // The layout of all memory that processes of a mount share, of this program.

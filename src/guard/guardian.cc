@@ -40,8 +40,6 @@ constexpr std::uint64_t kLook = kSecond / 500;
 // How long a server waits for the guardian to say what it thinks of a program.
 constexpr std::uint64_t kLongestTrial = 20 * kSecond;
 
-constexpr const char* kPageName = "passthroughfs-guardian";
-
 }  // namespace
 
 // Shared by all processes of a mount, and handed on to other programs: what is added goes to the
@@ -90,6 +88,14 @@ Guardian::Guardian(Calls calls, Region page, const Handover* from)
 void Guardian::leave_to(Handover& handover) const {
   handover.put_descriptor(kPageName, page_.memory().get());
   handover.put_text("oom_score", oom_score_);
+}
+
+void Guardian::renew() noexcept {
+  page().died.store(0);
+  page().error.store(0);
+  page().program.store(-1);
+  Page::set(page().message, "");
+  page().upgrade_failure.back() = '\0';
 }
 
 Guardian::Page& Guardian::page() const noexcept { return *reinterpret_cast<Page*>(page_.data()); }

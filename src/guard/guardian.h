@@ -36,6 +36,9 @@ namespace passthroughfs {
 // A server can ask that another program takes over: watch() gives Ended::replace then.
 class Guardian {
  public:
+  // Of its memory, in a Handover. Every process of the mount has that mapped, and no other.
+  static constexpr const char* kPageName = "passthroughfs-guardian";
+
   struct Calls {
     // In the child, on a thread that is not its first: serves until the mount has ended, and gives
     // the exit code. `again`: a server was there before.
@@ -76,6 +79,9 @@ class Guardian {
   [[nodiscard]] int program() const noexcept;
   // Before another program takes over: notes what its guardian has to know.
   void leave_to(Handover& handover) const;
+  // `from` of create() is what was left of a mount whose processes are all gone: forgets what was
+  // going on between them. Before start().
+  void renew() noexcept;
   // It has tried and could not, or has taken over. For who asks afterwards.
   void note_upgrade(std::string_view failure) noexcept;
   // It has not taken over after all.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "guard/service_manager.h"
 
+#include <fcntl.h>
 #include <sys/time.h>
 #include <unistd.h>
 
@@ -9,9 +10,12 @@
 #include <cstddef>
 #include <cstdlib>
 #include <cstring>
+#include <new>
+#include <sstream>
 #include <string>
 
 #include "base/errno.h"
+#include "base/fd_passing.h"
 #include "base/log.h"
 
 namespace passthroughfs {
@@ -38,6 +42,7 @@ std::unique_ptr<ServiceManager> ServiceManager::from_environment() {
   const std::string name = take("NOTIFY_SOCKET");
   const std::string period = take("WATCHDOG_USEC");
   const std::string watched = take("WATCHDOG_PID");
+  const std::string kept = take("FDSTORE");
   if (name.empty()) return nullptr;
 
   sockaddr_un address{};
@@ -64,7 +69,8 @@ std::unique_ptr<ServiceManager> ServiceManager::from_environment() {
   constexpr std::uint64_t kMostUsec = 86'400'000'000;
   const std::uint64_t usec = ours ? std::min(number(period), kMostUsec) : 0;
   return std::unique_ptr<ServiceManager>(
-      new ServiceManager(std::move(socket), address, static_cast<socklen_t>(size), usec * 1000));
+      new ServiceManager(std::move(socket), address, static_cast<socklen_t>(size), usec * 1000,
+                         kept.empty() ? std::nullopt : std::optional(number(kept))));
 }
 
 void ServiceManager::send(std::string_view lines, int flags) noexcept {
@@ -73,6 +79,46 @@ void ServiceManager::send(std::string_view lines, int flags) noexcept {
 }
 
 void ServiceManager::note(std::string_view lines) noexcept { send(lines, MSG_DONTWAIT); }
+
+// FDPOLL=0: a manager that polls the connection to the kernel is woken by every request, and it
+// cannot poll the root of the source at all.
+Result<void> ServiceManager::store(const std::string& name, int fd) noexcept {
+  return name_to_store("FDSTORE=1\nFDPOLL=0", name, fd);
+}
+
+Result<void> ServiceManager::discard(const std::string& name) noexcept {
+  return name_to_store("FDSTOREREMOVE=1", name, -1);
+}
+
+Result<void> ServiceManager::name_to_store(std::string_view lines, const std::string& name,
+                                           int fd) noexcept {
+  try {
+    const std::string message = std::string(lines) + "\nFDNAME=" + name;
+    const SocketAddress to{reinterpret_cast<const sockaddr*>(&address_), size_};
+    if (send_with_fd(socket_.borrow(), message, fd, to) < 0) return Errno::last();
+    return ok();
+  } catch (const std::bad_alloc&) {
+    return Err(ENOMEM);
+  }
+}
+
+std::map<std::string, int> kept_descriptors() {
+  constexpr int kFirst = 3;
+  const auto variable = [](const char* name) {
+    const char* const value = std::getenv(name);
+    return std::string(value == nullptr ? "" : value);
+  };
+  std::map<std::string, int> out;
+  if (number(variable("LISTEN_PID")) != static_cast<std::uint64_t>(::getpid())) return out;
+  const std::uint64_t count = number(variable("LISTEN_FDS"));
+  std::istringstream names(variable("LISTEN_FDNAMES"));
+  std::string name;
+  for (std::uint64_t i = 0; i < count && std::getline(names, name, ':'); ++i) {
+    const int fd = kFirst + static_cast<int>(i);
+    if (::fcntl(fd, F_GETFD) >= 0) out.emplace(name, fd);
+  }
+  return out;
+}
 
 // At half of the period, give or take the time between two calls of this.
 void ServiceManager::ping(std::uint64_t now) noexcept {

@@ -7,12 +7,15 @@
 #include <array>
 #include <atomic>
 #include <cstdint>
+#include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
 
 #include "base/fd.h"
+#include "base/result.h"
 
 namespace passthroughfs {
 
@@ -22,7 +25,8 @@ namespace passthroughfs {
 // socket and allocates each time, which a guardian does not do. Thread-safe.
 class ServiceManager {
  public:
-  static constexpr std::array kVariables{"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"};
+  static constexpr std::array kVariables{"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID",
+                                         "FDSTORE"};
 
   // nullptr: nobody wants to be told. Takes the variables out of the environment, which is not the
   // children's: call it before threads exist.
@@ -38,21 +42,41 @@ class ServiceManager {
   // waits.
   void ping(std::uint64_t now) noexcept;
 
+  // A descriptor that it is to keep, and to hand to the next start of this service by that name
+  // (kept_descriptors). Names: printable, without ':'. Whether it is kept nobody says. Errors:
+  // those of sendmsg; EAGAIN: it does not listen, which took some seconds.
+  Result<void> store(const std::string& name, int fd) noexcept;
+  // That it need not keep all of that name any longer. Likewise.
+  Result<void> discard(const std::string& name) noexcept;
+  // How many it keeps; nullopt: it has not said so (systemd does from version 254 on).
+  [[nodiscard]] std::optional<std::uint64_t> room() const noexcept { return room_; }
+
   // In which the manager wants to be pinged; 0: it does not.
   [[nodiscard]] std::uint64_t watchdog_ns() const noexcept { return watchdog_ns_; }
 
  private:
   ServiceManager(UniqueFd socket, const sockaddr_un& address, socklen_t size,
-                 std::uint64_t watchdog_ns) noexcept
-      : socket_(std::move(socket)), address_(address), size_(size), watchdog_ns_(watchdog_ns) {}
+                 std::uint64_t watchdog_ns, std::optional<std::uint64_t> room) noexcept
+      : socket_(std::move(socket)),
+        address_(address),
+        size_(size),
+        watchdog_ns_(watchdog_ns),
+        room_(room) {}
   void send(std::string_view lines, int flags) noexcept;
+  Result<void> name_to_store(std::string_view lines, const std::string& name, int fd) noexcept;
 
   const UniqueFd socket_;
   const sockaddr_un address_;
   const socklen_t size_;
   const std::uint64_t watchdog_ns_;
+  const std::optional<std::uint64_t> room_;
   std::atomic<std::uint64_t> pinged_{0};
 };
+
+// What an earlier start of this service has left with the manager, by name: LISTEN_FDNAMES. Empty:
+// nothing, or not for this process. The descriptors are not closed on exec unless the caller sees
+// to it. The environment stays as it is.
+[[nodiscard]] std::map<std::string, int> kept_descriptors();
 
 // A value for a line of these: without what would end the line.
 [[nodiscard]] std::string one_line(std::string_view text);

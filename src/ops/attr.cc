@@ -75,6 +75,7 @@ Result<void> set_size(OpContext& context, const wire::SetattrRequest& request,
                       const Target& target) {
   const auto size = static_cast<off_t>(request.in.size);
   const bool kill = request.has(kill_suidgid);
+  if (target.handle && !target.opened()) TRY(still_there(target.handle));
   if (target.opened() && can_write(target.handle->flags)) {
     return as_modifier(context.caller, target.fd(), kill,
                        [&] { return check_void(::ftruncate(target.fd().get(), size)); });

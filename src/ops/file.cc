@@ -343,7 +343,7 @@ Result<void> flush(OpContext& context, const wire::FlushRequest& request) {
   const HandleRef handle = TRY(context.state.handles->get(request.fh, context.node_id()));
   context.state.locks.drop_owner(context.node_id(), request.lock_owner);
   // A passthrough handle that nothing has needed a descriptor for has nothing to report either.
-  if (!handle.fd().valid()) return ok();
+  if (!handle.fd().valid()) return still_there(handle);
   if (context.state.closes_silently(*TRY(context.node()))) return ok();
   UniqueFd copy = TRY(with_descriptors(context.state, [&] { return duplicate(handle.fd()); }));
   return copy.close_checked();

@@ -2,6 +2,7 @@
 #include "ops/open_file.h"
 
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 
 #include "ops/mapped.h"
@@ -53,6 +54,7 @@ Result<OpenFile> OpenFile::of(OpContext& context, NodeId node, std::uint64_t fh,
 
 Result<void> ensure_descriptor(MountState& state, const HandleRef& handle) noexcept {
   if (handle.fd().valid()) return ok();
+  TRY(still_there(handle));
   const InodeRef inode = TRY(state.inodes->get(handle->node));
   const int flags = static_cast<int>(handle->flags) & (O_ACCMODE | O_NOATIME);
   UniqueFd fd =
@@ -62,6 +64,50 @@ Result<void> ensure_descriptor(MountState& state, const HandleRef& handle) noexc
     (void)fd.release();
   }
   return ok();
+}
+
+Result<void> still_there(const HandleRef& handle) noexcept {
+  switch (handle->missing.load(std::memory_order_relaxed)) {
+    case Missing::nothing: return ok();
+    case Missing::lock: return Err(EIO);
+    default: return Err(ESTALE);
+  }
+}
+
+// As open() had it, but for what only an open does (O_TRUNC).
+Result<void> open_again(MountState& state, const HandleRef& handle) noexcept {
+  if (!handle.fd().valid()) {
+    const InodeRef inode = TRY(state.inodes->get(handle->node));
+    const bool directory = handle->kind == HandleKind::directory;
+    if (inode->type != (directory ? S_IFDIR : S_IFREG)) return Err(ESTALE);
+    int flags = static_cast<int>(handle->flags) & (O_ACCMODE | O_NOATIME);
+    if (directory) flags = O_RDONLY | O_DIRECTORY | (flags & O_NOATIME);
+    const auto open = [&](int how) {
+      return with_descriptors(state, [&] { return state.source.reopen(inode.fd(), how); });
+    };
+    Result<UniqueFd> fd = Err(EPERM);
+    // With writeback pages are read through any open, see make_readable().
+    if (state.config.writeback && (flags & O_ACCMODE) == O_WRONLY) {
+      fd = open((flags & ~O_ACCMODE) | O_RDWR);
+    }
+    if (!fd) fd = open(flags);
+    if (!fd && fd.error() == EPERM && (flags & O_NOATIME) != 0) {
+      flags &= ~O_NOATIME;
+      fd = open(flags);
+    }
+    if (!fd && fd.error() == EPERM && (handle->flags & O_APPEND) != 0) {
+      fd = open(flags | O_APPEND);
+      if (fd) handle->append_fd.store(1);
+    }
+    if (!fd) return fd.error();
+    leave_access_times(state, fd->borrow());
+    handle->fd.store(fd->release(), std::memory_order_release);
+  }
+  const Flocked flocked = handle->flocked.load();
+  // One that was being changed: the request comes again.
+  if (flocked != Flocked::shared && flocked != Flocked::exclusive) return ok();
+  const int operation = flocked == Flocked::shared ? LOCK_SH : LOCK_EX;
+  return check_void(::flock(handle.fd().get(), operation | LOCK_NB));
 }
 
 bool was_released(OpContext& context, std::uint64_t fh) noexcept {

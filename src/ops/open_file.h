@@ -28,8 +28,16 @@ class OpenFile {
 };
 
 // Gives a passthrough handle the descriptor that an operation needs. The daemon's own identity is
-// needed: the client's right was checked when it opened.
+// needed: the client's right was checked when it opened. ESTALE, EIO: see still_there().
 Result<void> ensure_descriptor(MountState& state, const HandleRef& handle) noexcept;
+
+// Of a handle without a descriptor. ESTALE: its file could not be opened again when all processes
+// had been gone; EIO: a lock that it held could not be taken again.
+Result<void> still_there(const HandleRef& handle) noexcept;
+
+// Opens the file of a handle again that has lost its descriptor, and takes its flock. EAGAIN:
+// somebody else has that now. Others: the file is gone, or cannot be opened like that any more.
+Result<void> open_again(MountState& state, const HandleRef& handle) noexcept;
 
 // RELEASE, or an open whose answer could not be sent: ends the handle and its part in the inode's
 // way of I/O. EBADF as HandleTable::release.

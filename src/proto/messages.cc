@@ -197,6 +197,12 @@ void to_json(Json& json, const Statistics& stats) {
   json["deputy_pid"] = stats.deputy_pid;
   json["upgrades"] = stats.upgrades;
   json["upgrade_failure"] = stats.upgrade_failure;
+  json["kept_by_manager"] = stats.kept_by_manager;
+  json["revivals"] = stats.revivals;
+  json["lost_files"] = stats.lost_files;
+  json["lost_locks"] = stats.lost_locks;
+  json["lost_inodes"] = stats.lost_inodes;
+  json["unsaved_inodes"] = stats.unsaved_inodes;
   json["locks"] = stats.locks;
   json["notes"] = stats.notes;
 }
@@ -233,6 +239,12 @@ void from_json(const Json& json, Statistics& stats) {
   read_field(json, "deputy_pid", stats.deputy_pid);
   read_field(json, "upgrades", stats.upgrades);
   read_field(json, "upgrade_failure", stats.upgrade_failure);
+  read_field(json, "kept_by_manager", stats.kept_by_manager);
+  read_field(json, "revivals", stats.revivals);
+  read_field(json, "lost_files", stats.lost_files);
+  read_field(json, "lost_locks", stats.lost_locks);
+  read_field(json, "lost_inodes", stats.lost_inodes);
+  read_field(json, "unsaved_inodes", stats.unsaved_inodes);
   read_field(json, "locks", stats.locks);
   read_field(json, "notes", stats.notes);
 }

@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "session/notifier.h"
 
+#include <pthread.h>
+
 #include <array>
 
 #include "base/log.h"
+#include "base/thread.h"
 
 namespace passthroughfs {
 namespace {
@@ -42,6 +45,7 @@ void Notifier::drop_attributes(NodeId node) noexcept {
 }
 
 void Notifier::run() {
+  (void)::pthread_setname_np(::pthread_self(), kNotifierName);
   for (;;) {
     NodeId node = 0;
     {

@@ -70,6 +70,12 @@ void Recovery::find_ledgers(std::int64_t died) {
     }
     const std::uint64_t unique = ledger.unique.load();
     if (unique == 0) continue;
+    // An answer that hands over what nobody can find any more is better given anew.
+    const std::uint32_t* const grants = all.grants(ledger);
+    if (std::any_of(grants, grants + ledger.granted.load(),
+                    [&](std::uint32_t slot) { return state_.inodes->is_lost(slot); })) {
+      ledger.has_result = 0;
+    }
     if (ledger.phase.load() == Ledger::kServing) {
       ++ledger.deaths;
       ledger.blame += blame_for(ledger.attempted, died);

@@ -21,11 +21,13 @@
 #include "channel/uring.h"
 #include "ops/mount_state.h"
 #include "session/continuation.h"
+#include "session/handle_saver.h"
 #include "session/journal_file.h"
 #include "session/limits.h"
 #include "session/negotiate.h"
 #include "session/notifier.h"
 #include "session/openers.h"
+#include "session/revival.h"
 #include "session/watchdog.h"
 #include "session/worker_pool.h"
 #include "source/credentials.h"
@@ -102,6 +104,9 @@ class SessionImpl final : public Session {
   Result<void> prepare(std::string& message, const Handover* from);
   Result<void> connect(UniqueFd device, std::string& message) override;
   Result<void> go_on(const Handover& from, std::string& message) override;
+  Result<void> revive(std::string& message) override {
+    return begin_revival(state_, continued()->revival, message);
+  }
   void hand_over(Handover& handover) const override;
   bool drain(std::chrono::milliseconds most) override { return pool_->drain(most); }
   Result<void> serve(const Takeover& takeover, std::string& message) override;
@@ -134,6 +139,7 @@ class SessionImpl final : public Session {
   struct Continued {
     static constexpr std::size_t kBytes = 4096;
     std::atomic<std::uint64_t> mount_epoch;  // of the journal; 0: not opened yet
+    RevivalRecord revival;
   };
   [[nodiscard]] Continued* continued() const noexcept {
     return continued_ ? reinterpret_cast<Continued*>(continued_->data()) : nullptr;
@@ -151,12 +157,14 @@ class SessionImpl final : public Session {
   std::unique_ptr<Notifier> notifier_;
   std::unique_ptr<WorkerPool> pool_;
   std::unique_ptr<Watchdog> watchdog_;  // looks at the pool
-  bool stacked_ = false;                // the source is a layer over another file system
-  std::string no_journal_file_;         // why the journal is in memory, if that was not asked for
-  std::string no_rings_;                // why it is not io_uring, if that was wanted
+  std::unique_ptr<HandleSaver> saver_;
+  bool stacked_ = false;         // the source is a layer over another file system
+  std::string no_journal_file_;  // why the journal is in memory, if that was not asked for
+  std::string no_rings_;         // why it is not io_uring, if that was wanted
 };
 
 SessionImpl::~SessionImpl() {
+  saver_.reset();
   watchdog_.reset();
   pool_.reset();
   // Claims that still wait hold handles and replies to queues that are gone with the pool.
@@ -413,13 +421,16 @@ void SessionImpl::hand_over(Handover& handover) const {
 
 Result<void> SessionImpl::serve(const Takeover& takeover, std::string& message) {
   if (recovers()) TRY(state_.source.recover(message));
+  if (takeover.outlives_all) state_.inodes->keep_handles();
   if (takeover.again) {
     renew_faults();
+    if (continued()->revival.revivals.load() != 0) state_.inodes->was_forgotten();
     if (auto taken = recovery_.take_tables(takeover.descriptors, takeover.died); !taken) {
       message = "what the last server has left is damaged: " + taken.error().to_string();
       return taken;
     }
   }
+  if (recovers()) revive_open_files(state_, continued()->revival);
   if (recovers()) TRY(open_journal(message));
   if (state_.journal) state_.journal->start(state_.own_device);
   if (takeover.again) {
@@ -435,6 +446,12 @@ Result<void> SessionImpl::serve(const Takeover& takeover, std::string& message) 
   if (takeover.again) tell_kernel_of_takeover();
   auto started = pool_->start(message);
   if (started) start_watchdog(takeover);
+  if (started && takeover.outlives_all) {
+    saver_ = std::make_unique<HandleSaver>(*state_.inodes);
+    if (auto saving = saver_->start(); !saving) {
+      log_warning("no thread to save file handles: {}", saving.error().to_string());
+    }
+  }
   if (pool_->unbound_for()) {
     no_rings("the kernel refused a ring: " + pool_->unbound_for()->to_string());
   }
@@ -468,6 +485,7 @@ Result<void> SessionImpl::wait() {
   state_.locks.abandon();
   if (state_.journal) state_.journal->stop();
   if (watchdog_) watchdog_->stop();
+  saver_.reset();
   return how;
 }
 
@@ -527,6 +545,13 @@ StatsView SessionImpl::stats() const {
   out.restores = state_.inodes->restores();
   out.handles = state_.handles->open_count();
   out.lock_waiters = state_.locks.waiting();
+  out.unsaved_inodes = state_.inodes->unsaved();
+  if (const Continued* const kept = continued()) {
+    out.revivals = kept->revival.revivals.load();
+    out.lost_files = kept->revival.lost_files.load();
+    out.lost_locks = kept->revival.lost_locks.load();
+    out.lost_inodes = kept->revival.lost_inodes.load();
+  }
   if (watchdog_) {
     auto hung = watchdog_->hung();
     out.hung_requests = hung.count;

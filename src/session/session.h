@@ -70,10 +70,13 @@ struct StatsView {
   std::string io_reason;     // why not more; may be empty
   std::string cache;
   bool writeback = false;
-  std::string locks;               // "source" or "mount": who keeps them
-  std::string journal;             // "file", "memory", "off": where changes are recorded
-  bool source_known = false;       // changes while nothing is mounted will be told
-  std::vector<std::string> notes;  // degraded modes, one line each
+  std::string locks;          // "source" or "mount": who keeps them
+  std::string journal;        // "file", "memory", "off": where changes are recorded
+  bool source_known = false;  // changes while nothing is mounted will be told
+  // What was lost when all processes were gone, and how often that was.
+  std::uint64_t revivals = 0, lost_files = 0, lost_locks = 0, lost_inodes = 0;
+  std::uint64_t unsaved_inodes = 0;  // that would be lost if it came to that now
+  std::vector<std::string> notes;    // degraded modes, one line each
 };
 
 // Serves one mount from the INIT handshake to the unmount. Thread-safe after start().
@@ -92,6 +95,9 @@ class Session {
 
   // Takes the connection that another program has handed over. EPROTO: it has not.
   virtual Result<void> go_on(const Handover& from, std::string& message) = 0;
+  // After go_on(), if no process of the mount was left that had descriptors open, before anybody
+  // serves. May be repeated. EUCLEAN: what was left is damaged, or another source's.
+  virtual Result<void> revive(std::string& message) = 0;
   // Notes what another program needs to go on. With recover=on, after connect() or go_on().
   virtual void hand_over(Handover& handover) const = 0;
 
@@ -113,6 +119,7 @@ class Session {
     // not if they wait for each other only. Empty: never.
     std::function<void()> beat;
     std::chrono::nanoseconds beat_every{0};
+    bool outlives_all = false;  // what revive() needs is kept elsewhere, should all processes die
   };
   // Starts the workers and returns when the mount serves requests. EUCLEAN: what the other process
   // has left is damaged.

@@ -28,6 +28,10 @@ class MountFds {
   static constexpr std::uint32_t kMostKept = 4096;
   // For a process that takes over, before any other thread exists. std::bad_alloc.
   void recover() PFS_EXCLUDES(mutex_);
+  // For a process that has the memory and none of the descriptors: opens the mounts again that are
+  // still there below `root`. What lies on others cannot be opened by handle any more. It may be
+  // another mount that has a number now, so what is opened has to be looked at. std::bad_alloc.
+  void find_again(BorrowedFd root) PFS_EXCLUDES(mutex_);
   // Of what is kept, before recover() as well as after it.
   template <typename Visit>
   void for_each_descriptor(Visit&& visit) const PFS_EXCLUDES(mutex_) {
@@ -54,6 +58,7 @@ class MountFds {
 
   mutable Mutex mutex_;
   std::optional<RegionList<Kept>> kept_ PFS_GUARDED_BY(mutex_);
+  bool owned_ PFS_GUARDED_BY(mutex_) = true;  // kept_: not another program's, before recover()
   std::map<int, UniqueFd> fds_ PFS_GUARDED_BY(mutex_);
 };
 

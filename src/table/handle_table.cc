@@ -55,6 +55,7 @@ Result<std::unique_ptr<HandleTable>> HandleTable::create(InodeTable& inodes, std
   Region streams = TRY(Region::create("passthroughfs-streams", streams_size));
   std::unique_ptr<HandleTable> table(
       new HandleTable(inodes, std::move(region), std::move(streams)));
+  table->owned_ = !regions.continued();
   TRY(table->slots_.check());
   return table;
 }
@@ -64,6 +65,7 @@ HandleTable::HandleTable(InodeTable& inodes, Region region, Region streams)
     : inodes_(inodes), slots_(std::move(region), 1), stream_region_(std::move(streams)) {}
 
 HandleTable::~HandleTable() {
+  if (!owned_) return;
   const std::uint32_t end = slots_.high_water();
   for (std::uint32_t slot = 1; slot < end; ++slot) {
     Handle& handle = slots_.at(slot);
@@ -104,7 +106,8 @@ Result<std::uint64_t> HandleTable::add(const InodeRef& inode, Opened opened) noe
   handle.opened_sec = now.tv_sec;
   handle.opened_nsec = static_cast<std::uint32_t>(now.tv_nsec);
   handle.opened_boot_ns = since_boot.tv_sec * std::int64_t{1'000'000'000} + since_boot.tv_nsec;
-  handle.flocked.store(0, std::memory_order_relaxed);
+  handle.flocked.store(Flocked::no, std::memory_order_relaxed);
+  handle.missing.store(Missing::nothing, std::memory_order_relaxed);
   for (auto* counter : {&handle.reads, &handle.writes, &handle.bytes_read, &handle.bytes_written}) {
     counter->store(0, std::memory_order_relaxed);
   }
@@ -164,11 +167,27 @@ bool HandleTable::is_whole(const Handle& handle, const Inode& inode) noexcept {
   if (handle.kind > HandleKind::directory || handle.io > HandleIo::passthrough) return false;
   if ((handle.kind == HandleKind::directory) != S_ISDIR(inode.type)) return false;
   const int fd = handle.fd.load(std::memory_order_relaxed);
-  if (fd < 0) return handle.io == HandleIo::passthrough;
+  if (fd < 0) {
+    return handle.io == HandleIo::passthrough || handle.missing.load() != Missing::nothing;
+  }
   return InodeTable::is_open_on(fd, inode);
 }
 
+// A passthrough handle that nothing has needed a descriptor for needs none now.
+void HandleTable::forget_descriptors() noexcept {
+  for (std::uint32_t slot = 1; slot < slots_.high_water(); ++slot) {
+    Handle& handle = slots_.at(slot);
+    // In this order: it may be cut short, and is begun anew then.
+    if (slots_.is_live(handle) && handle.fd.load() >= 0) {
+      handle.missing.store(Missing::descriptor);
+    }
+    handle.fd.store(-1);
+    handle.direct_fd.store(-1);
+  }
+}
+
 Result<void> HandleTable::recover() {
+  owned_ = true;
   stream_region_.clear();  // pointers of the dead process
   open_.store(0);
   std::size_t damaged = 0;

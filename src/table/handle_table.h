@@ -16,6 +16,21 @@ namespace passthroughfs {
 
 enum class HandleKind : std::uint8_t { file, directory };
 enum class HandleIo : std::uint8_t { daemon, passthrough };
+// What an open file has lost with the descriptors of all processes, see HandleTable::forget...().
+// It has no descriptor then.
+enum class Missing : std::uint8_t {
+  nothing,
+  descriptor,  // and is to be opened again
+  file,        // for good: it could not be
+  lock,        // for good: that it held, so that its user must not go on as if it did
+};
+// flocks as Handle::flocked has them.
+enum class Flocked : std::uint8_t {
+  no,
+  shared,
+  exclusive,
+  changing,  // by a request that is not answered yet
+};
 
 // One open file or directory. Lives in the shared region, so it holds no pointers. Fields without
 // atomics are constant from publication to the end.
@@ -35,10 +50,11 @@ struct alignas(64) Handle : SlotHead {
   std::atomic<std::uint8_t> no_nowait;
   std::int64_t opened_sec;  // CLOCK_REALTIME
   std::uint32_t opened_nsec;
-  std::int64_t opened_boot_ns;        // the same in CLOCK_BOOTTIME, which nobody sets
-  std::atomic<std::uint8_t> flocked;  // a flock was taken through it
+  std::int64_t opened_boot_ns;   // the same in CLOCK_BOOTTIME, which nobody sets
+  std::atomic<Flocked> flocked;  // through it
   // its data goes through direct_fd: as the last request said, before the first as the open said
   std::atomic<std::uint8_t> direct;
+  std::atomic<Missing> missing;
   std::atomic<std::uint64_t> reads, writes, bytes_read, bytes_written;
 };
 static_assert(sizeof(Handle) == 128);
@@ -132,6 +148,8 @@ class HandleTable {
   Result<void> recover();
   // EUCLEAN, see recover(): nothing was changed.
   [[nodiscard]] Result<void> check() const noexcept { return slots_.check(); }
+  // See InodeTable::forget_descriptors().
+  void forget_descriptors() noexcept;
   template <typename Visit>
   void for_each_descriptor(Visit&& visit) const {
     for (std::uint32_t slot = 1; slot < slots_.high_water(); ++slot) {
@@ -173,6 +191,7 @@ class HandleTable {
   void destroy(Handle& handle) noexcept;
 
   InodeTable& inodes_;
+  bool owned_ = true;  // as in InodeTable
   SlotTable<Handle> slots_;
   // By slot, in sparse memory, so that files cost nothing. Set at add(), deleted at the end.
   Region stream_region_;

@@ -37,11 +37,37 @@ bool InodeTable::is_open_on(int fd, NodeId id) const noexcept {
   return slots_.is_live(inode) && id_of(inode) == id && is_open_on(fd, inode);
 }
 
-bool InodeTable::is_whole(const Inode& inode) noexcept {
+bool InodeTable::is_whole(const Inode& inode) const noexcept {
   if (inode.key.ino == 0) return false;
   const int fd = inode.fd.load(std::memory_order_relaxed);
   if (fd >= 0) return is_open_on(fd, inode);
-  return inode.handle_bytes != 0 && inode.handle_bytes <= FileHandle::kMaxBytes;
+  return (inode.handle_bytes != 0 || was_forgotten_) && inode.handle_bytes <= FileHandle::kMaxBytes;
+}
+
+// The root first: whoever finds it another's has changed nothing.
+Result<void> InodeTable::forget_descriptors() {
+  TRY(slots_.check());
+  Inode& root = slots_.at(static_cast<std::uint32_t>(kRoot));
+  if (!is_open_on(source_.root().get(), root)) return Err(EUCLEAN);
+  for (auto slot = static_cast<std::uint32_t>(kRoot); slot < slots_.high_water(); ++slot) {
+    slots_.at(slot).fd.store(-1);
+  }
+  root.fd.store(TRY(duplicate(source_.root())).release());
+  return ok();
+}
+
+bool InodeTable::is_lost(std::uint32_t slot) const noexcept {
+  if (slot == 0 || slot >= slots_.high_water()) return false;
+  const Inode& inode = slots_.at(slot);
+  return slots_.is_live(inode) && inode.fd.load() < 0 && inode.handle_bytes == 0;
+}
+
+std::uint64_t InodeTable::count_lost() const noexcept {
+  std::uint64_t count = 0;
+  for (auto slot = static_cast<std::uint32_t>(kRoot); slot < slots_.high_water(); ++slot) {
+    count += is_lost(slot) ? 1 : 0;
+  }
+  return count;
 }
 
 Result<void> InodeTable::begin_recovery(std::vector<NodeId>* mapped) {
@@ -98,6 +124,7 @@ Result<void> InodeTable::recover() {
     shard.used = 0;
   }
   evictable_.clear();
+  unsaved_.clear();
   budget_.reset();
   known_.store(0);
   std::vector<std::int32_t> backing_ids;
@@ -121,7 +148,9 @@ Result<void> InodeTable::recover() {
     }
     if (inode.fd.load() >= 0) {
       budget_.add();
-      if (slots_.slot_of(inode) != kRoot) set_evictable(inode, true);
+      const std::uint32_t slot = slots_.slot_of(inode);
+      if (slot != kRoot) set_evictable(inode, true);
+      if (slot != kRoot && keeps_handles_ && inode.handle_bytes == 0) set_unsaved(slot);
     } else {
       evicting_.store(true);
       settled_.store(true);
@@ -129,6 +158,7 @@ Result<void> InodeTable::recover() {
     known_.fetch_add(1);
     return SlotTable<Inode>::Fate::goes_on;
   };
+  owned_ = true;
   TRY(slots_.rebuild(settle));
   if (backing_closer_ != nullptr) {
     for (const std::int32_t id : backing_ids) backing_closer_(backing_context_, id);

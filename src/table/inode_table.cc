@@ -32,6 +32,7 @@ void save_handle(Inode& inode, const FileHandle& handle) noexcept {
   inode.handle_mount = handle.mount_id;
   inode.handle_type = handle.type;
   std::memcpy(inode.handle, handle.data, handle.bytes);
+  std::atomic_signal_fence(std::memory_order_seq_cst);
   inode.handle_bytes = handle.bytes;
 }
 
@@ -63,18 +64,22 @@ Result<std::unique_ptr<InodeTable>> InodeTable::create(SourceTree& source, FdBud
                                                        std::uint32_t capacity, Regions& regions) {
   Region region = TRY(regions.make("passthroughfs-inodes", SlotTable<Inode>::bytes_for(capacity)));
   Region evictable = TRY(Region::create("passthroughfs-evictable", capacity / 8 + 8));
+  Region unsaved = TRY(Region::create("passthroughfs-unsaved", capacity / 8 + 8));
   std::unique_ptr<InodeTable> table(
-      new InodeTable(source, budget, std::move(region), std::move(evictable)));
+      new InodeTable(source, budget, std::move(region), std::move(evictable), std::move(unsaved)));
+  table->owned_ = !regions.continued();
   const auto begun = regions.continued() ? table->slots_.check() : table->add_root();
   if (!begun) return begun.error();
   return table;
 }
 
-InodeTable::InodeTable(SourceTree& source, FdBudget& budget, Region region, Region evictable)
+InodeTable::InodeTable(SourceTree& source, FdBudget& budget, Region region, Region evictable,
+                       Region unsaved)
     : source_(source),
       budget_(budget),
       slots_(std::move(region), static_cast<std::uint32_t>(kRoot)),
-      evictable_(std::move(evictable)) {
+      evictable_(std::move(evictable)),
+      unsaved_(std::move(unsaved)) {
   for (Shard& shard : shards_) {
     MutexLock lock(shard.mutex);
     shard.buckets.assign(16, 0);
@@ -82,6 +87,7 @@ InodeTable::InodeTable(SourceTree& source, FdBudget& budget, Region region, Regi
 }
 
 InodeTable::~InodeTable() {
+  if (!owned_) return;
   const std::uint32_t end = slots_.high_water();
   for (auto slot = static_cast<std::uint32_t>(kRoot); slot < end; ++slot) {
     Inode& inode = slots_.at(slot);
@@ -275,6 +281,7 @@ Result<InodeRef> InodeTable::lookup(UniqueFd fd, InodeKey key, std::uint16_t typ
       set_evictable(*inode, true);
       insert_locked(shard, *inode);
       slots_.publish(*inode, 1);
+      if (keeps_handles_) set_unsaved(SlotNumber::slot(*number));
       change.end();
       ref = InodeRef(this, inode);
       added = true;
@@ -372,8 +379,12 @@ Result<void> InodeTable::restore(Inode& inode) noexcept {
   if (inode.fd.load(std::memory_order_acquire) >= 0) return ok();
   const FileHandle handle = saved_handle(inode);
   const auto open = [&]() -> Result<UniqueFd> {
+    if (handle.bytes == 0) return Err(ESTALE);
     const BorrowedFd mount = TRY(source_.mounts().find(handle.mount_id));
-    return handle.open(mount);
+    UniqueFd fd = TRY(handle.open(mount));
+    // The mount may have been found by its number alone.
+    if (was_forgotten_ && !is_open_on(fd.get(), inode)) return Err(ESTALE);
+    return fd;
   };
   auto fd = open();
   if (!fd && (fd.error() == EMFILE || fd.error() == ENFILE) && relieve()) fd = open();
@@ -396,8 +407,8 @@ Result<void> InodeTable::restore(Inode& inode) noexcept {
   return ok();
 }
 
-std::atomic<std::uint64_t>& InodeTable::evictable_word(std::uint32_t slot) const noexcept {
-  auto* words = reinterpret_cast<std::atomic<std::uint64_t>*>(evictable_.data());
+std::atomic<std::uint64_t>& InodeTable::word_of(const Region& bits, std::uint32_t slot) noexcept {
+  auto* words = reinterpret_cast<std::atomic<std::uint64_t>*>(bits.data());
   return words[slot / kBitsPerWord];
 }
 
@@ -405,9 +416,9 @@ void InodeTable::set_evictable(const Inode& inode, bool evictable) noexcept {
   const std::uint32_t slot = slots_.slot_of(inode);
   const std::uint64_t bit = std::uint64_t{1} << (slot % kBitsPerWord);
   if (evictable) {
-    evictable_word(slot).fetch_or(bit, std::memory_order_relaxed);
+    word_of(evictable_, slot).fetch_or(bit, std::memory_order_relaxed);
   } else {
-    evictable_word(slot).fetch_and(~bit, std::memory_order_relaxed);
+    word_of(evictable_, slot).fetch_and(~bit, std::memory_order_relaxed);
   }
 }
 
@@ -477,7 +488,7 @@ std::size_t InodeTable::sweep() noexcept {
   for (std::uint32_t i = 0; i < 2 * words + 1 && given_up < kSweepBatch; ++i) {
     const std::uint32_t word = clock_hand_.fetch_add(1, std::memory_order_relaxed) % words;
     const std::uint32_t first = word * kBitsPerWord;
-    std::uint64_t bits = evictable_word(first).load(std::memory_order_relaxed);
+    std::uint64_t bits = word_of(evictable_, first).load(std::memory_order_relaxed);
     for (; bits != 0; bits &= bits - 1) {
       const auto slot = first + static_cast<std::uint32_t>(std::countr_zero(bits));
       if (give_up_descriptor(slot)) ++given_up;
@@ -487,6 +498,42 @@ std::size_t InodeTable::sweep() noexcept {
 }
 
 bool InodeTable::relieve() noexcept { return sweep() > 0; }
+
+// ---- handles for who comes after all are gone ---------------------------------------------------
+
+void InodeTable::set_unsaved(std::uint32_t slot) noexcept {
+  word_of(unsaved_, slot).fetch_or(std::uint64_t{1} << (slot % kBitsPerWord));
+  if (!any_unsaved_.load(std::memory_order_relaxed)) any_unsaved_.store(true);
+}
+
+void InodeTable::save_handles() noexcept {
+  if (!any_unsaved_.exchange(false)) return;
+  const std::uint32_t end = slots_.high_water();
+  for (std::uint32_t first = 0; first < end; first += kBitsPerWord) {
+    std::atomic<std::uint64_t>& word = word_of(unsaved_, first);
+    if (word.load(std::memory_order_relaxed) == 0) continue;
+    for (std::uint64_t bits = word.exchange(0); bits != 0; bits &= bits - 1) {
+      save_handle_of(first + static_cast<std::uint32_t>(std::countr_zero(bits)));
+    }
+  }
+}
+
+// While it is pinned its descriptor stays, and so nobody else looks at the handle.
+void InodeTable::save_handle_of(std::uint32_t slot) noexcept {
+  const InodeRef inode(this, slots_.pin(slots_.number_of(slots_.at(slot), slot)));
+  if (!inode || !inode.fd().valid() || inode->handle_bytes != 0) return;
+  const auto handle = FileHandle::of(inode.fd());
+  if (handle && source_.mounts().knows(handle->mount_id)) save_handle(*inode, *handle);
+}
+
+std::uint64_t InodeTable::unsaved() const noexcept {
+  std::uint64_t count = 0;
+  const std::uint32_t end = slots_.high_water();
+  for (std::uint32_t first = 0; first < end; first += kBitsPerWord) {
+    count += static_cast<std::uint64_t>(std::popcount(word_of(unsaved_, first).load()));
+  }
+  return count;
+}
 
 std::size_t InodeTable::memory_bytes() const noexcept {
   std::size_t bytes = slots_.touched_bytes() + slots_.high_water() / 8;

@@ -42,7 +42,7 @@ struct alignas(64) Inode : SlotHead {
   // The file handle, saved before the descriptor is given up.
   std::int32_t handle_mount;
   std::int32_t handle_type;
-  std::uint8_t handle_bytes;  // 0: not saved
+  std::uint8_t handle_bytes;  // 0: not saved. Stored last
   unsigned char handle[FileHandle::kMaxBytes];
   std::atomic<std::uint8_t> maybe_mapped;     // for writing, after the last close (ops/mapped.h)
   std::atomic<std::uint8_t> direct_appends;   // being written now (ops/data.cc)
@@ -197,6 +197,27 @@ class InodeTable {
   // nullptr: no such inode lives there.
   Inode* hold_in_recovery(std::uint32_t slot, NodeId id) noexcept;
   Result<void> recover();
+  // Before all of that, in a process that has the memory and none of the descriptors, because all
+  // that had them are gone: makes every record one whose descriptor was given up. Those without a
+  // saved handle stay, and answer ESTALE. May be repeated. EUCLEAN: the root is another directory.
+  Result<void> forget_descriptors();
+  // Before begin_recovery(), if that was ever done to these tables: descriptors are looked at when
+  // they are opened again, and records without either are no damage.
+  void was_forgotten() noexcept { was_forgotten_ = true; }
+  // Such a record.
+  [[nodiscard]] bool is_lost(std::uint32_t slot) const noexcept;
+  // How many of them the kernel or a handle knows.
+  [[nodiscard]] std::uint64_t count_lost() const noexcept;
+
+  // So that little is lost then: notes which inodes have no saved handle, for save_handles(). Call
+  // it before serving, and before recover().
+  void keep_handles() noexcept { keeps_handles_ = true; }
+  // Saves what can be had of them. By one thread; the others are not held up. A handle that could
+  // not be had is not asked for again.
+  void save_handles() noexcept;
+  // How many are to be saved.
+  [[nodiscard]] std::uint64_t unsaved() const noexcept;
+
   // Whether a descriptor is open on the file that the record tells of.
   [[nodiscard]] static bool is_open_on(int fd, const Inode& inode) noexcept;
   // The same for an inode that lives.
@@ -229,7 +250,7 @@ class InodeTable {
   };
 
   friend class InodeRef;
-  InodeTable(SourceTree& source, FdBudget& budget, Region region, Region evictable);
+  InodeTable(SourceTree& source, FdBudget& budget, Region region, Region evictable, Region unsaved);
   Result<void> add_root();
 
   static std::uint64_t hash(InodeKey key) noexcept;
@@ -256,13 +277,16 @@ class InodeTable {
   void unpin(Inode& inode) noexcept;
   Result<void> restore(Inode& inode) noexcept;
   bool same_file(const Inode& inode, BorrowedFd fd) noexcept;
-  static bool is_whole(const Inode& inode) noexcept;
+  [[nodiscard]] bool is_whole(const Inode& inode) const noexcept;
   bool can_be_reopened(Inode& inode) noexcept;
   bool give_up_descriptor(std::uint32_t slot) noexcept;
   bool may_give_up() noexcept;
   std::size_t sweep() noexcept;
-  // The word of the bit map that has the slot's bit, and the bit.
-  [[nodiscard]] std::atomic<std::uint64_t>& evictable_word(std::uint32_t slot) const noexcept;
+  // The word of a bit map that has the slot's bit.
+  [[nodiscard]] static std::atomic<std::uint64_t>& word_of(const Region& bits,
+                                                           std::uint32_t slot) noexcept;
+  void set_unsaved(std::uint32_t slot) noexcept;
+  void save_handle_of(std::uint32_t slot) noexcept;
   void set_evictable(const Inode& inode, bool evictable) noexcept;
 
   SourceTree& source_;
@@ -274,6 +298,13 @@ class InodeTable {
   // be rebuilt. Changed only by who has the slot pinned, busy or owned.
   Region evictable_;
   std::atomic<std::uint32_t> clock_hand_{0};  // counts words of evictable_
+  // A bit per slot, likewise: it is live, and its handle is to be saved. Set after the slot came to
+  // live, so that who clears it finds either that inode or one whose bit will be set.
+  Region unsaved_;
+  std::atomic<bool> any_unsaved_{false};
+  bool owned_ = true;  // the descriptors in the records: not another program's, before recover()
+  bool keeps_handles_ = false;
+  bool was_forgotten_ = false;
   // Before the first descriptor is given up: `evicting_` is raised, the removals that did not see
   // it run out, then `settled_` opens the way. All sequentially consistent.
   std::atomic<bool> evicting_{false};

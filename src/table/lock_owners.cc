@@ -74,10 +74,18 @@ void LockDescriptor::note_claim(std::uint64_t fh, std::uint32_t pid) noexcept {
   if (record_->pid.load(std::memory_order_relaxed) != pid) record_->pid.store(pid);
 }
 
-void LockDescriptor::note_held(bool held) noexcept {
-  const std::uint8_t value = held ? 1 : 0;
-  if (record_ == nullptr || record_->held.load(std::memory_order_relaxed) == value) return;
-  record_->held.store(value, std::memory_order_release);
+void LockDescriptor::note_ranges(const std::vector<LockRange>& ranges) noexcept {
+  if (record_ == nullptr) return;
+  if (ranges.empty() && record_->ranges.load(std::memory_order_relaxed) == 0) return;
+  record_->ranges.store(LockOwnerRecord::kMany);
+  std::atomic_signal_fence(std::memory_order_seq_cst);
+  if (ranges.size() > LockOwnerRecord::kMostRanges) return;
+  for (std::size_t i = 0; i < ranges.size(); ++i) {
+    record_->types[i] = static_cast<std::uint8_t>(ranges[i].type);
+    record_->starts[i] = ranges[i].start;
+    record_->ends[i] = ranges[i].end;
+  }
+  record_->ranges.store(static_cast<std::uint8_t>(ranges.size()), std::memory_order_release);
 }
 
 Result<std::unique_ptr<LockOwners>> LockOwners::create(std::uint32_t capacity, Regions& regions) {
@@ -97,7 +105,7 @@ Result<LockDescriptor> LockOwners::add(UniqueFd fd, const Origin& origin) noexce
   record.owner = origin.owner;
   record.fh.store(origin.fh, std::memory_order_relaxed);
   record.pid.store(origin.pid, std::memory_order_relaxed);
-  record.held.store(0, std::memory_order_relaxed);
+  record.ranges.store(0, std::memory_order_relaxed);
   record.inexact = origin.inexact ? 1 : 0;
   slots_.publish(record, 0);
   return LockDescriptor(std::move(fd), *this, record);
@@ -116,6 +124,7 @@ Result<std::vector<LockOwners::Found>> LockOwners::recover(const IsOpenOn& is_op
   std::vector<UniqueFd> others;           // closed when their records have ended
   TRY(slots_.rebuild([&](LockOwnerRecord& record, bool live) {
     if (!live) return Fate::unused;
+    if (record.fd < 0) return Fate::goes_on;
     if (!is_open_on(record.fd, record.node)) {
       log_error("locks of node {:#x} are damaged in memory, and gone", record.node);
       return Fate::ends;
@@ -128,7 +137,7 @@ Result<std::vector<LockOwners::Found>> LockOwners::recover(const IsOpenOn& is_op
                 {},
                 {}};
     if (ranges) found.ranges = std::move(*ranges);
-    if (found.ranges.empty() && record.held.load(std::memory_order_relaxed) != 0 &&
+    if (found.ranges.empty() && record.ranges.load(std::memory_order_relaxed) != 0 &&
         (!ranges || may_hide_locks(BorrowedFd(record.fd)))) {
       // Or the process died when it had just unlocked: then the request comes again and settles it.
       found.ranges.push_back({0, kLockToEnd, F_RDLCK, pid});
@@ -138,13 +147,56 @@ Result<std::vector<LockOwners::Found>> LockOwners::recover(const IsOpenOn& is_op
       others.emplace_back(record.fd);
       return Fate::ends;
     }
-    record.held.store(1, std::memory_order_relaxed);
     out.push_back(std::move(found));
     records.push_back(&record);
     return Fate::goes_on;
   }));
   for (std::size_t i = 0; i < out.size(); ++i) {
     out[i].descriptor = LockDescriptor(UniqueFd(records[i]->fd), *this, *records[i]);
+    out[i].descriptor.note_ranges(out[i].ranges);
+  }
+  return out;
+}
+
+// ---- after the end of all processes -------------------------------------------------------------
+
+void LockOwners::forget_descriptors() noexcept {
+  for (std::uint32_t slot = kFirst; slot < slots_.high_water(); ++slot) slots_.at(slot).fd = -1;
+}
+
+std::vector<LockOwners::Found> LockOwners::take_again(const Open& open, std::vector<Origin>& lost) {
+  std::vector<Found> out;
+  for (std::uint32_t slot = kFirst; slot < slots_.high_water(); ++slot) {
+    LockOwnerRecord& record = slots_.at(slot);
+    if (!slots_.is_live(record) || record.fd >= 0) continue;
+    const std::uint32_t pid = record.pid.load(std::memory_order_relaxed);
+    Found found{
+        {record.node, record.owner, record.fh.load(std::memory_order_relaxed), pid, false}, {}, {}};
+    const std::uint8_t count = record.ranges.load(std::memory_order_acquire);
+    bool taken = count <= LockOwnerRecord::kMostRanges;
+    auto fd = taken && count != 0 ? open(found.origin) : Result<UniqueFd>(Err(ENOENT));
+    taken = taken && fd;
+    for (std::size_t i = 0; taken && i < count; ++i) {
+      const LockRange range{record.starts[i], record.ends[i], record.types[i], pid};
+      const bool sane =
+          range.start <= range.end && (range.type == F_RDLCK || range.type == F_WRLCK);
+      struct flock native = {};
+      native.l_type = static_cast<short>(range.type);
+      native.l_whence = SEEK_SET;
+      native.l_start = static_cast<off_t>(range.start);
+      native.l_len = range.end >= kLockToEnd ? 0 : static_cast<off_t>(range.end - range.start + 1);
+      taken = sane && ::fcntl(fd->get(), F_OFD_SETLK, &native) == 0;
+      found.ranges.push_back(range);
+    }
+    if (!taken) {
+      if (count != 0) lost.push_back(found.origin);
+      remove(record);
+      continue;
+    }
+    record.fd = fd->get();
+    record.inexact = 0;
+    found.descriptor = LockDescriptor(std::move(*fd), *this, record);
+    out.push_back(std::move(found));
   }
   return out;
 }

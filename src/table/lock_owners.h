@@ -6,7 +6,9 @@
 
 #include <sys/types.h>
 
+#include <array>
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <limits>
@@ -40,10 +42,16 @@ struct alignas(64) LockOwnerRecord : SlotHead {
   std::uint64_t owner;
   std::atomic<std::uint64_t> fh;
   std::atomic<std::uint32_t> pid;  // of the latest lock
-  std::atomic<std::uint8_t> held;  // it has locked ranges, as far as the process came to know
   std::uint8_t inexact;            // shares its description with other owners
+  // What it has locked, as far as the process came to know. kMany: more than there is room for, or
+  // it is being changed.
+  static constexpr std::size_t kMostRanges = 4;
+  static constexpr std::uint8_t kMany = 0xff;
+  std::atomic<std::uint8_t> ranges;
+  std::array<std::uint8_t, kMostRanges> types;
+  std::array<std::uint64_t, kMostRanges> starts, ends;
 };
-static_assert(sizeof(LockOwnerRecord) == 64);
+static_assert(sizeof(LockOwnerRecord) == 128);
 
 class LockOwners;
 
@@ -68,7 +76,7 @@ class LockDescriptor {
 
   // For the record; nothing is written that is there already.
   void note_claim(std::uint64_t fh, std::uint32_t pid) noexcept;
-  void note_held(bool held) noexcept;
+  void note_ranges(const std::vector<LockRange>& ranges) noexcept;
 
  private:
   friend class LockOwners;
@@ -114,11 +122,18 @@ class LockOwners {
   Result<std::vector<Found>> recover(const IsOpenOn& is_open_on);
   [[nodiscard]] Result<void> check() const noexcept { return slots_.check(); }
 
+  // See InodeTable::forget_descriptors(). recover() leaves such records to take_again().
+  void forget_descriptors() noexcept;
+  // After recover(): takes the locks of such records again. `open` gives a descriptor for an owner.
+  // What could not be had goes to `lost`, and nothing of it is held. std::bad_alloc.
+  using Open = std::function<Result<UniqueFd>(const Origin& origin)>;
+  std::vector<Found> take_again(const Open& open, std::vector<Origin>& lost);
+
   template <typename Visit>
   void for_each_descriptor(Visit&& visit) const {
     for (std::uint32_t slot = kFirst; slot < slots_.high_water(); ++slot) {
       const LockOwnerRecord& record = slots_.at(slot);
-      if (slots_.is_live(record)) visit(record.fd);
+      if (slots_.is_live(record) && record.fd >= 0) visit(record.fd);
     }
   }
 

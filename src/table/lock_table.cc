@@ -62,18 +62,39 @@ Result<void> LockTable::keep(std::uint32_t capacity, Regions& regions) {
 Result<void> LockTable::recover(const LockOwners::IsOpenOn& is_open_on) {
   if (!kept_) return ok();
   std::vector<LockOwners::Found> owners = TRY(kept_->recover(is_open_on));
-  for (LockOwners::Found& found : owners) {
-    Stripe& stripe = stripe_of(found.origin.node);
-    MutexLock lock(stripe.mutex);
-    Node& node = node_of(stripe, found.origin.node);
-    node.inexact = node.inexact || found.origin.inexact;
-    node.holders.insert(found.origin.owner);
-    Owner& owner = node.owners[found.origin.owner];
-    owner.fd = std::move(found.descriptor);
-    owner.fh = found.origin.fh;
-    owner.ranges = std::move(found.ranges);
-  }
+  for (LockOwners::Found& found : owners) adopt(std::move(found));
   return ok();
+}
+
+void LockTable::adopt(LockOwners::Found found) {
+  Stripe& stripe = stripe_of(found.origin.node);
+  MutexLock lock(stripe.mutex);
+  Node& node = node_of(stripe, found.origin.node);
+  node.inexact = node.inexact || found.origin.inexact;
+  node.holders.insert(found.origin.owner);
+  Owner& owner = node.owners[found.origin.owner];
+  owner.fd = std::move(found.descriptor);
+  owner.fh = found.origin.fh;
+  owner.ranges = std::move(found.ranges);
+}
+
+// A description that several owners would have to share is nobody's: the one who comes first would
+// have it, and the others nothing.
+std::vector<LockOwners::Origin> LockTable::take_again(const SourceTree& source,
+                                                      HandleTable& handles) {
+  std::vector<LockOwners::Origin> lost;
+  if (!kept_) return lost;
+  const auto open = [&](const LockOwners::Origin& origin) -> Result<UniqueFd> {
+    if (handles.node_of(origin.fh) != origin.node) return Err(ENOENT);
+    const HandleRef handle = TRY(handles.get(origin.fh, origin.node));
+    if (!handle.fd().valid()) return Err(ESTALE);
+    bool inexact = false;
+    UniqueFd fd = TRY(open_for_locks(source, handle, inexact));
+    if (inexact) return Err(EPERM);
+    return fd;
+  };
+  for (LockOwners::Found& found : kept_->take_again(open, lost)) adopt(std::move(found));
+  return lost;
 }
 
 LockTable::Node& LockTable::node_of(Stripe& stripe, NodeId id) {
@@ -98,9 +119,19 @@ Result<void> LockTable::try_flock(const LockClaim& claim, const HandleRef& handl
   int operation = LOCK_UN;
   if (claim.lock.type == F_RDLCK) operation = LOCK_SH;
   if (claim.lock.type == F_WRLCK) operation = LOCK_EX;
-  if (claim.lock.type != F_UNLCK) handle->flocked.store(1, std::memory_order_relaxed);
+  const Flocked before = handle->flocked.exchange(Flocked::changing);
   lock_calls_.fetch_add(1, std::memory_order_relaxed);
-  return lock_result(::flock(handle.fd().get(), operation | LOCK_NB));
+  const Result<void> done = lock_result(::flock(handle.fd().get(), operation | LOCK_NB));
+  Flocked after = before;
+  if (done) {
+    after = operation == LOCK_UN   ? Flocked::no
+            : operation == LOCK_SH ? Flocked::shared
+                                   : Flocked::exclusive;
+  } else if (done.error() == EAGAIN) {
+    after = Flocked::no;  // what was to be converted is lost
+  }
+  handle->flocked.store(after);
+  return done;
 }
 
 Result<void> LockTable::try_posix(Node& node, const LockClaim& claim, const HandleRef& handle,
@@ -124,7 +155,7 @@ Result<void> LockTable::try_posix(Node& node, const LockClaim& claim, const Hand
 
 // After its ranges, or the number of its waits, may have changed.
 void LockTable::settle_owner(Node& node, OwnerAt owner) {
-  owner->second.fd.note_held(!owner->second.ranges.empty());
+  owner->second.fd.note_ranges(owner->second.ranges);
   if (!owner->second.ranges.empty()) {
     node.holders.insert(owner->first);
     return;
@@ -245,7 +276,7 @@ void LockTable::set_or_wait(const LockClaim& claim, HandleRef handle, const Sour
     MutexLock lock(stripe.mutex);
     Node& node = node_of(stripe, claim.node);
     // A conversion that has to wait loses what was held, which lets others in.
-    const bool converts = claim.flock && handle->flocked.load(std::memory_order_relaxed) != 0;
+    const bool converts = claim.flock && handle->flocked.load() != Flocked::no;
     auto done = claim.flock ? try_flock(claim, handle) : try_posix(node, claim, handle, &source);
     int error = done ? 0 : done.error().value();
     if (error == EAGAIN) {
@@ -399,7 +430,7 @@ void LockTable::drop_owner(NodeId id, std::uint64_t owner) {
       all.l_whence = SEEK_SET;
       (void)::fcntl(own->second.fd.get(), F_OFD_SETLK, &all);
       own->second.ranges.clear();
-      own->second.fd.note_held(false);
+      own->second.fd.note_ranges({});
     }
     retry(node->second, Whom::all, nullptr, answers);
     erase_if_idle(stripe, id);

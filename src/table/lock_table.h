@@ -67,6 +67,13 @@ class LockTable {
   [[nodiscard]] Result<void> check() const noexcept {
     return kept_ ? kept_->check() : Result<void>(ok());
   }
+  // See InodeTable::forget_descriptors().
+  void forget_descriptors() noexcept {
+    if (kept_) kept_->forget_descriptors();
+  }
+  // After recover(), with the open files there again: takes the locks again that were held through
+  // the descriptors that were forgotten. Who has lost some. std::bad_alloc.
+  std::vector<LockOwners::Origin> take_again(const SourceTree& source, HandleTable& handles);
   // The descriptors that records tell of, before recover() as well as after it.
   template <typename Visit>
   void for_each_descriptor(Visit&& visit) const {
@@ -153,6 +160,7 @@ class LockTable {
   Result<void> try_flock(const LockClaim& claim, const HandleRef& handle) noexcept;
   Result<void> try_posix(Node& node, const LockClaim& claim, const HandleRef& handle,
                          const SourceTree* source);
+  void adopt(LockOwners::Found found);
   static void note_range(Owner& owner, const wire::FileLock& lock);
   static void settle_owner(Node& node, OwnerAt owner);
   std::vector<std::uint64_t> blockers(const Node& node, const LockClaim& claim);

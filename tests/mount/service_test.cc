@@ -39,6 +39,7 @@ class ServiceTest : public ::testing::Test {
     options.emplace_back("journal=off");
     MountSettings settings{.options = std::move(options), .server_dies = true};
     if (manager != nullptr) settings.environment.push_back(manager->variable());
+    settings.environment.emplace_back("FDSTORE=0");  // it keeps none, see revival_test.cc
     if (!period.empty()) settings.environment.push_back("WATCHDOG_USEC=" + period);
     return settings;
   }

@@ -309,7 +309,7 @@ TEST_F(UpgradeTest, TheServiceManagerIsPingedWhileAProgramIsOnTrial) {
   const TempTree tree;
   NotifySocket manager(tree / "notify");
   Mount mount({.options = {"recover=on", "journal=off"},
-               .environment = {manager.variable(), "WATCHDOG_USEC=2000000"}});
+               .environment = {manager.variable(), "WATCHDOG_USEC=2000000", "FDSTORE=0"}});
   ASSERT_TRUE(mount.ok());
   find_sockets_of(mount);
   auto client = Client::connect(mount.mnt());

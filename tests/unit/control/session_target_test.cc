@@ -32,6 +32,7 @@ class FakeSession : public Session {
  public:
   Result<void> connect(UniqueFd, std::string&) override { return ok(); }
   Result<void> go_on(const Handover&, std::string&) override { return ok(); }
+  Result<void> revive(std::string&) override { return ok(); }
   void hand_over(Handover&) const override {}
   bool drain(std::chrono::milliseconds) override { return true; }
   Result<void> serve(const Takeover&, std::string&) override { return ok(); }

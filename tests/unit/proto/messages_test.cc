@@ -78,6 +78,12 @@ TEST(Messages, StatisticsSurviveTheRoundTrip) {
   stats.handles = 7;
   stats.lock_waiters = 8;
   stats.hung_requests = 12;
+  stats.kept_by_manager = true;
+  stats.revivals = 13;
+  stats.lost_files = 14;
+  stats.lost_locks = 15;
+  stats.lost_inodes = 16;
+  stats.unsaved_inodes = 17;
   stats.table_bytes = 9;
   stats.workers = 10;
   stats.overflow_threads = 11;
