@@ -24,6 +24,7 @@
 #include <thread>
 
 #include "base/fd.h"
+#include "support/starter.h"
 
 #ifndef PFS_PROGRAM
 #define PFS_PROGRAM "passthroughfs"
@@ -181,34 +182,33 @@ bool Mount::start(const MountSettings& settings) {
       fprintf(stderr, "note: this runs over /dev/fuse, %s\n", why.c_str());
     }
   }
-  std::vector<std::string> arguments = {program_path(), source_, mnt_, "-f"};
+  arguments_ = {program_path(), source_, mnt_, "-f"};
   std::string list;
   for (const std::string& option : options_) {
     list += (list.empty() ? "" : ",") + option;
   }
   if (!list.empty()) {
-    arguments.insert(arguments.end(), {"-o", list});
+    arguments_.insert(arguments_.end(), {"-o", list});
   }
 
   start_watchdog();
+  if (settings.starts_again) {
+    starter_ = std::make_unique<Starter>(arguments_, environment_, tree_ / "log");
+  }
   (void)fflush(nullptr);
   pid_ = fork();
   if (pid_ < 0) {
     fail("fork");
   }
   if (pid_ == 0) {
-    const int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
-    const int log = open((tree_ / "log").c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
-    dup2(null, STDIN_FILENO);
-    dup2(log, STDOUT_FILENO);
-    dup2(log, STDERR_FILENO);
+    take_daemon_streams(tree_ / "log");
     if (settings.descriptors != 0) {
       const rlimit limit{settings.descriptors, settings.descriptors};
       setrlimit(RLIMIT_NOFILE, &limit);
     }
     umask(022);
     (void)chdir("/");
-    exec_program(arguments, environment_);
+    exec_program(arguments_, environment_);
   }
 
   int status = 0;
@@ -325,20 +325,42 @@ void Mount::judge_log() const {
   }
 }
 
+namespace {
+
+// A killed process. Its thread that tells the kernel to drop pages may wait for the next server to
+// answer, while nothing else is left.
+bool is_over(pid_t process) {
+  std::error_code gone;
+  const std::filesystem::path tasks = "/proc/" + std::to_string(process) + "/task";
+  for (const auto& thread : std::filesystem::directory_iterator(tasks, gone)) {
+    const std::string text = read_all(thread.path() / "stat");
+    const std::size_t name = text.find('(');
+    if (name == std::string::npos || text.find(") Z") != std::string::npos) continue;
+    if (text.compare(name, 16, "(pfs-notifier) D") != 0) return false;
+  }
+  return true;
+}
+
+}  // namespace
+
 void Mount::kill_all() {
   // While it is stopped it starts nobody in the place of those that it loses.
   EXPECT_EQ(kill(pid_, SIGSTOP), 0);
-  std::vector<UniqueFd> others;
-  for (const pid_t child : children()) {
-    others.emplace_back(static_cast<int>(syscall(SYS_pidfd_open, child, 0)));
-    EXPECT_EQ(syscall(SYS_pidfd_send_signal, others.back().get(), SIGKILL, nullptr, 0), 0);
-  }
+  int status = 0;
+  EXPECT_EQ(waitpid(pid_, &status, WUNTRACED), pid_);
+  EXPECT_TRUE(WIFSTOPPED(status)) << status;
+  const std::vector<pid_t> killed = children();
+  for (const pid_t child : killed) EXPECT_EQ(kill(child, SIGKILL), 0);
   EXPECT_EQ(kill(pid_, SIGKILL), 0);
   EXPECT_EQ(wait_for_exit(), -1);
-  for (const UniqueFd& process : others) {
-    pollfd ended{process.get(), POLLIN, 0};
-    EXPECT_EQ(poll(&ended, 1, static_cast<int>(patience().count())), 1);
+  for (const pid_t child : killed) {
+    EXPECT_TRUE(wait_until([&] { return is_over(child); })) << child;
   }
+}
+
+void Mount::start_again(const std::vector<std::pair<std::string, int>>& kept) {
+  pid_ = starter_->start(kept);
+  EXPECT_GT(pid_, 0);
 }
 
 std::vector<pid_t> Mount::children() const {

@@ -19,6 +19,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "support/program.h"
@@ -28,6 +29,8 @@
 #include "support/wait_until.h"
 
 namespace passthroughfs::test {
+
+class Starter;
 
 // Whether PFS_TEST_NATIVE is set.
 bool native_run();
@@ -47,6 +50,7 @@ struct MountSettings {
   rlim_t descriptors = 0;   // hard RLIMIT_NOFILE of the daemon; 0: the test's
   std::vector<std::string> environment = {};  // of the daemon, NAME=value
   bool server_dies = false;                   // the test sees to that; else it is a failure
+  bool starts_again = false;                  // the test will call start_again()
   bool broken_on_purpose = false;  // the test kills it: neither exit code nor log are judged
 };
 
@@ -77,6 +81,9 @@ class Mount {
   pid_t pid() const { return pid_; }
   // SIGKILL for all of its processes, those that would start others first. The mount stays, dead.
   void kill_all();
+  // Then, with MountSettings::starts_again: starts the program again as a service manager does that
+  // has kept these descriptors for it (LISTEN_FDS). Does not wait for it.
+  void start_again(const std::vector<std::pair<std::string, int>>& kept);
   // Who serves: with recover=on, as it is by default, a child of the above.
   pid_t server_pid() const;
   // How many descriptors it has open now, but for those of rings (a CPU whose thread is stuck for a
@@ -84,6 +91,8 @@ class Mount {
   std::size_t descriptors() const;
   // What it wrote to stderr so far.
   std::string log() const;
+  // Whether anything is mounted there; nobody is asked.
+  bool mounted() const;
   // Whether an option is in force on this mount, whoever set it.
   bool has_option(std::string_view option) const;
 
@@ -107,15 +116,15 @@ class Mount {
  private:
   bool start(const MountSettings& settings);
   void start_watchdog();
-  bool mounted() const;
   std::vector<pid_t> children() const;
   void judge_log() const;
 
   TempTree tree_;
   std::string source_, mnt_, native_;
-  std::vector<std::string> options_, environment_;
+  std::vector<std::string> options_, environment_, arguments_;
   bool broken_on_purpose_ = false, server_dies_ = false;
   bool ok_ = false;
+  std::unique_ptr<Starter> starter_;
   pid_t pid_ = -1;
   int watchdog_ = -1;  // closing it makes the watchdog clean up; a byte sent before ends it
 };

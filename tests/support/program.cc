@@ -33,7 +33,7 @@ std::string content_of(int fd) {
 }  // namespace
 
 void exec_program(const std::vector<std::string>& arguments,
-                  const std::vector<std::string>& environment) {
+                  const std::vector<std::string>& environment, unsigned inherited) {
   for (const std::string& variable : environment) {
     const std::size_t equals = variable.find('=');
     setenv(variable.substr(0, equals).c_str(), variable.substr(equals + 1).c_str(), 1);
@@ -43,7 +43,7 @@ void exec_program(const std::vector<std::string>& arguments,
     argv.push_back(const_cast<char*>(argument.c_str()));
   }
   argv.push_back(nullptr);
-  close_range(STDERR_FILENO + 1, ~0U, CLOSE_RANGE_CLOEXEC);
+  close_range(STDERR_FILENO + 1 + inherited, ~0U, CLOSE_RANGE_CLOEXEC);
   execvp(argv[0], argv.data());
   std::perror(argv[0]);
   _exit(127);

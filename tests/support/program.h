@@ -29,9 +29,10 @@ ProgramResult run_program(const std::vector<std::string>& arguments,
 bool have_program(const std::string& name);
 
 // For other code that starts processes: between fork and exec. Replaces the process image with
-// `arguments`, adding `environment`; exits with 127 when that fails.
+// `arguments`, adding `environment`; exits with 127 when that fails. `inherited`: so many
+// descriptors beyond stderr stay open.
 [[noreturn]] void exec_program(const std::vector<std::string>& arguments,
-                               const std::vector<std::string>& environment);
+                               const std::vector<std::string>& environment, unsigned inherited = 0);
 
 std::string read_all(const std::string& path);
 

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "guard/service_manager.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <unistd.h>
 
 #include <cstdlib>
+#include <map>
 #include <string>
 
 namespace passthroughfs {
@@ -49,6 +51,34 @@ TEST_F(ServiceManagerTest, AnAddressThatIsNoneIsIgnored) {
                                   "/" + std::string(200, 'x')}) {
     EXPECT_EQ(make(name.c_str(), "1000", ""), nullptr) << name;
   }
+}
+
+TEST_F(ServiceManagerTest, WhatWasKeptIsFoundByName) {
+  const auto set = [](const std::string& pid, const char* count, const char* names) {
+    setenv("LISTEN_PID", pid.c_str(), 1);
+    setenv("LISTEN_FDS", count, 1);
+    setenv("LISTEN_FDNAMES", names, 1);
+  };
+  using Kept = std::map<std::string, int>;
+  const std::string own = std::to_string(getpid());
+  // They are what happens to have these numbers.
+  const int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
+  for (const int fd : {3, 4}) {
+    const bool open = fcntl(fd, F_GETFD) >= 0;
+    EXPECT_TRUE(open || dup2(null, fd) == fd);
+  }
+  set(own, "2", "one:two");
+  EXPECT_EQ(kept_descriptors(), (Kept{{"one", 3}, {"two", 4}}));
+  set(own, "1", "one:two");
+  EXPECT_EQ(kept_descriptors(), (Kept{{"one", 3}}));
+  set("1", "2", "one:two");
+  EXPECT_EQ(kept_descriptors(), Kept{}) << "another process's";
+  set(own, "x", "one:two");
+  EXPECT_EQ(kept_descriptors(), Kept{});
+  set(own, "99999999999", "one");
+  EXPECT_EQ(kept_descriptors(), (Kept{{"one", 3}}));
+  for (const char* name : {"LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"}) unsetenv(name);
+  EXPECT_EQ(kept_descriptors(), Kept{});
 }
 
 TEST_F(ServiceManagerTest, NobodyListensAndNothingHappens) {
