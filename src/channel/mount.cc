@@ -345,4 +345,9 @@ void cut_connection(const std::string& mountpoint) noexcept {
   (void)::umount2(mountpoint.c_str(), UMOUNT_NOFOLLOW | MNT_FORCE);
 }
 
+bool is_connected(BorrowedFd device) noexcept {
+  pollfd asked{.fd = device.get(), .events = POLLIN, .revents = 0};
+  return ::poll(&asked, 1, 0) >= 0 && (asked.revents & (POLLERR | POLLNVAL)) == 0;
+}
+
 }  // namespace passthroughfs

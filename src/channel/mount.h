@@ -38,4 +38,8 @@ Result<void> unmount(const std::string& mountpoint, bool lazy);
 // fails. As root; otherwise nothing happens. It may be unmounted by that.
 void cut_connection(const std::string& mountpoint) noexcept;
 
+// Whether the kernel still serves somebody over this descriptor of /dev/fuse, or would: it has not
+// ended, by an unmount or otherwise. Sends no request.
+[[nodiscard]] bool is_connected(BorrowedFd device) noexcept;
+
 }  // namespace passthroughfs

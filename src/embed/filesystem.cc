@@ -223,7 +223,7 @@ Outcome<void> Filesystem::Impl::run() {
   observation_.reset();             // the record of changes has ended with the session
   server_.reset();                  // not under stop_mutex_: its thread may be in stop()
   MutexLock stopping(stop_mutex_);  // a stop() that is under way uses the helper
-  remove_dead_mount();
+  remove_dead_mount(session_->is_connected());
   // A guardian's descriptors are not the server's to close.
   if (!is_server_) helper_.reset();
   if (!served && !stopped) {
@@ -234,9 +234,11 @@ Outcome<void> Filesystem::Impl::run() {
   return {};
 }
 
-// An aborted connection leaves one behind.
-void Filesystem::Impl::remove_dead_mount() {
-  if (!is_dead_mount(config_.mountpoint.c_str(), device_)) return;
+// An aborted connection leaves one behind. One that has not ended is only told from others by the
+// number: nobody serves it any more who could be asked.
+void Filesystem::Impl::remove_dead_mount(bool connected) {
+  const bool there = connected ? is_mounted() : is_dead_mount(config_.mountpoint.c_str(), device_);
+  if (!there) return;
   if (auto gone = detach(true); !gone) {
     log_warning("cannot unmount {}: {}", config_.mountpoint, gone.error().to_string());
   }

@@ -89,8 +89,8 @@ class Filesystem::Impl {
   // The mount point may carry another mount by now, which is none of our business. As long as the
   // connection lives no other mount has the number.
   bool is_mounted() const { return device_at(config_.mountpoint.c_str()) == device_; }
-  // Once the connection has ended.
-  void remove_dead_mount();
+  // Once nobody serves it any more; `connected`: whether the connection has not ended.
+  void remove_dead_mount(bool connected);
   Outcome<void> mount_now();
   void find_manager();
   void tell_manager(std::string_view lines) {

@@ -89,8 +89,9 @@ Outcome<void> Filesystem::Impl::watch() {
   }
   tell_manager("STOPPING=1");
   end();
+  const bool connected = session_->is_connected();
   leave_session_behind();
-  remove_dead_mount();
+  remove_dead_mount(connected);
   helper_.reset();
   discard_kept();
   if (!ended) {

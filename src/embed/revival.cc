@@ -4,7 +4,6 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <linux/close_range.h>
-#include <poll.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
@@ -32,12 +31,6 @@ std::string in_one_text(const std::vector<std::string>& words) {
   std::string out;
   for (const std::string& word : words) out += fmt::format("{}:{} ", word.size(), word);
   return out;
-}
-
-// Whether anybody could be served over it.
-bool is_connected(int device) noexcept {
-  pollfd asked{.fd = device, .events = POLLIN, .revents = 0};
-  return ::poll(&asked, 1, 0) >= 0 && (asked.revents & (POLLERR | POLLNVAL)) == 0;
 }
 
 // The device of the mount that it serves; `otherwise`, where the kernel does not say.
@@ -153,7 +146,7 @@ std::optional<Handover> Filesystem::Impl::find_kept() {
     for (const std::string& name : kept_names_) found->put_descriptor(name, kept.at(name));
     // The number is another mount's by now if it has ended.
     const dev_t said = found->number(handed::kMountDevice).value_or(0);
-    if (is_connected(connection->second)) device_ = device_of(connection->second, said);
+    if (is_connected(BorrowedFd(connection->second))) device_ = device_of(connection->second, said);
     const bool whole = std::all_of(named.begin(), named.end(),
                                    [&](const auto& one) { return kept.contains(one.first); });
     if (whole && (device_ == 0 || device_ == said)) why = obstacle(*found, connection->second);
@@ -172,7 +165,7 @@ std::optional<Handover> Filesystem::Impl::find_kept() {
 
 // Why the mount cannot be gone on with; "": it can.
 std::string Filesystem::Impl::obstacle(const Handover& kept, int connection) const {
-  if (!is_connected(connection)) return "that mount has ended";
+  if (!is_connected(BorrowedFd(connection))) return "that mount has ended";
   if (kept.text(handed::kLayout) != program_layout()) return "its tables are of another layout";
   const auto at = kept.text(handed::kMountpoint);
   if (!at || device_at(at->c_str()) != device_) return "it is not mounted there any more";

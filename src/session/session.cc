@@ -18,6 +18,7 @@
 #include "base/log.h"
 #include "base/region.h"
 #include "channel/dev_fuse.h"
+#include "channel/mount.h"
 #include "channel/uring.h"
 #include "ops/mount_state.h"
 #include "session/continuation.h"
@@ -117,6 +118,9 @@ class SessionImpl final : public Session {
   [[nodiscard]] StatsView stats() const override;
   [[nodiscard]] const MountConfig& config() const override { return state_.config; }
   [[nodiscard]] ChangeQueries* changes() const override { return state_.journal.get(); }
+  [[nodiscard]] bool is_connected() const noexcept override {
+    return channel_ && passthroughfs::is_connected(BorrowedFd(channel_->descriptor()));
+  }
   void leave() noexcept override {
     if (memory_) memory_->remove();
   }
