@@ -47,6 +47,7 @@ class FakeSession : public Session {
   [[nodiscard]] const MountConfig& config() const override { return mount; }
   [[nodiscard]] ChangeQueries* changes() const override { return nullptr; }
   void leave() noexcept override {}
+  [[nodiscard]] bool is_connected() const noexcept override { return true; }
   [[nodiscard]] bool can_be_recovered() const override { return false; }
 
   std::vector<HandleView> views;
