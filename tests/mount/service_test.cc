@@ -154,11 +154,23 @@ TEST_F(ServiceTest, AStoppedServerThatIsNotReplacedDoesNotPing) {
   }
 }
 
+// Until the signal has come to all threads one of them may serve another request.
+bool all_stopped(pid_t pid) {
+  for (const auto& task :
+       std::filesystem::directory_iterator("/proc/" + std::to_string(pid) + "/task")) {
+    const std::string stat = read_all(task.path().string() + "/stat");
+    const std::size_t name_end = stat.rfind(')');
+    if (name_end == std::string::npos || stat.compare(name_end, 3, ") T") != 0) return false;
+  }
+  return true;
+}
+
 TEST_F(ServiceTest, AStoppedServerIsReplacedAndItsClientsGoOn) {
   Mount mount(settings({"recover=on", "replace_after=1"}));
   ASSERT_TRUE(mount.ok());
   const pid_t server = mount.server_pid();
   ASSERT_EQ(kill(server, SIGSTOP), 0);
+  ASSERT_TRUE(wait_until([&] { return all_stopped(server); }));
   EXPECT_EQ(mkdir(mount.mnt("d").c_str(), 0755), 0) << errno_name(errno);
   EXPECT_NE(mount.server_pid(), server);
   EXPECT_NE(mount.log().find("has given no sign of life"), std::string::npos) << mount.log();
