@@ -46,7 +46,7 @@ class Places {
   // Objects that a search did not find; until a name of them is recorded there is none to search.
   void note_nowhere(ObjectId object) { nowhere_.insert(object); }
   [[nodiscard]] bool is_nowhere(ObjectId object) {
-    if (nowhere_.count(object) == 0) return false;
+    if (!nowhere_.contains(object)) return false;
     if (!store_.has_place(object)) return true;
     nowhere_.erase(object);
     return false;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "session/journal_file.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <sys/wait.h>
@@ -24,7 +25,7 @@ class Maker {
  public:
   Maker() {
     std::array<int, 2> ends{};
-    EXPECT_EQ(pipe(ends.data()), 0);
+    EXPECT_EQ(pipe2(ends.data(), O_CLOEXEC), 0);
     UniqueFd read_end(ends[0]), write_end(ends[1]);
     process_ = fork();
     if (process_ == 0) {
