@@ -52,6 +52,7 @@ int Filesystem::Impl::serve_guarded(bool again) {
       .descriptors = guardian_->descriptors(),
       .beat = [this] { guardian_->beat(); },
       .beat_every = std::chrono::nanoseconds(guardian_->beat_every_ns()),
+      .dropping = [this](bool begun) { guardian_->dropping(begun); },
       .outlives_all = !kept_names_.empty()};
   if (auto begun = begin_serving(takeover); !begun) {
     guardian_->failed(begun.error());

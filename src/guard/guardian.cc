@@ -19,6 +19,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "guard/remains.h"
 
 namespace passthroughfs {
 namespace {
@@ -37,6 +38,8 @@ constexpr unsigned kMostStillborn = 20;
 constexpr std::uint64_t kLongestTakeover = 60 * kSecond;
 // How often one is looked at that cannot be waited for.
 constexpr std::uint64_t kLook = kSecond / 500;
+// And one that may have been killed and not end: no signal tells of that.
+constexpr std::uint64_t kLookForRest = kSecond / 40;
 // How long a server waits for the guardian to say what it thinks of a program.
 constexpr std::uint64_t kLongestTrial = 20 * kSecond;
 
@@ -64,6 +67,7 @@ struct Guardian::Page {
   std::atomic<std::uint64_t> beats;  // signs of life, of all servers
   std::atomic<pid_t> beater;         // the thread that gave the last one
   std::atomic<bool> ending;          // this server gives no more
+  std::atomic<bool> dropping;        // see dropping(), this server
 
   template <std::size_t kRoom>
   static void set(std::array<char, kRoom>& to, std::string_view text) noexcept {
@@ -82,15 +86,19 @@ Result<std::unique_ptr<Guardian>> Guardian::create(Calls calls, const Handover* 
 
 Guardian::Guardian(Calls calls, Region page, const Handover* from)
     : calls_(std::move(calls)), page_(std::move(page)) {
-  if (from != nullptr) oom_score_ = from->text("oom_score").value_or("");
+  if (from == nullptr) return;
+  oom_score_ = from->text("oom_score").value_or("");
+  leftovers_ = Leftovers(from->text("leftovers").value_or(""));
 }
 
 void Guardian::leave_to(Handover& handover) const {
   handover.put_descriptor(kPageName, page_.memory().get());
   handover.put_text("oom_score", oom_score_);
+  handover.put_text("leftovers", leftovers_.text());
 }
 
 void Guardian::renew() noexcept {
+  leftovers_.forget();
   page().died.store(0);
   page().error.store(0);
   page().program.store(-1);
@@ -138,7 +146,7 @@ Outcome<void> Guardian::start(std::span<const int> not_ours, std::uint64_t most_
       return failure();
     }
     if (page().state.load() != State::starting) return {};
-    log_error("the server {} before it served", end_of(status_));
+    log_error("the server {} before it served", end_of_server());
   }
   leave_stop();
   return Error{EIO, "the server dies before it serves"};
@@ -186,7 +194,7 @@ Outcome<Guardian::Ended> Guardian::watch() {
     if (server_ == 0 || adopted_) {
       log_error("the server is gone; starting another");
     } else {
-      log_error("the server (pid {}) {}; starting another", server_, end_of(status_));
+      log_error("the server (pid {}) {}; starting another", server_, end_of_server());
     }
     if (manager_ != nullptr) manager_->note("STATUS=the server has died, starting another");
     server_ = 0;
@@ -218,6 +226,7 @@ Result<void> Guardian::start_server() noexcept {
   const bool again = page().starts.fetch_add(1) != 0;
   page().has_served.store(false);
   page().ending.store(false);
+  page().dropping.store(false);
   page().state.store(State::starting);
   // Noted by the kernel, so that a deputy knows of it whenever this process is killed.
   const pid_t child = clone_with_descriptors(&page().server);
@@ -225,6 +234,7 @@ Result<void> Guardian::start_server() noexcept {
   if (child == 0) be_server(again);
   server_ = child;
   adopted_ = false;
+  only_waited_ = false;
   pulse_.renew();
   silence_told_ = false;
   ended_at_ = 0;
@@ -233,6 +243,14 @@ Result<void> Guardian::start_server() noexcept {
 
 bool Guardian::server_has_ended() noexcept {
   if (server_ <= 0) return false;
+  if (only_waited_) return true;
+  // Who drops pages has closed what it does not know, so /proc may be read here.
+  if (page().dropping.load() && only_waits_for_successor(server_)) {
+    only_waited_ = true;
+    page().server.store(0);
+    if (!adopted_) leftovers_.add(server_);
+    return true;
+  }
   if (adopted_) {
     if (!server_end_.valid()) {
       // While it takes over it closes every descriptor that it does not know. Where the kernel
@@ -257,11 +275,16 @@ bool Guardian::server_has_ended() noexcept {
   return true;
 }
 
+std::string Guardian::end_of_server() const {
+  return only_waited_ ? "was killed while it dropped pages" : end_of(status_);
+}
+
 bool Guardian::wait_for_end(std::uint64_t most_ns) noexcept {
   const std::uint64_t until = monotonic_ns() + most_ns;
   const State before = page().state.load();
   for (;;) {
     if (server_has_ended()) return true;
+    leftovers_.reap();
     if (server_end_.valid()) tell_of_place();
     // It says ready(), or failed(), or asks, and sends the signal itself.
     if (page().state.load() != before || page().upgrade.load() == Upgrade::asked) return false;
@@ -277,6 +300,7 @@ bool Guardian::wait_for_end(std::uint64_t most_ns) noexcept {
       left = until - now;
     }
     if (adopted_ && !server_end_.valid()) left = std::min(left == 0 ? kLook : left, kLook);
+    if (page().dropping.load()) left = std::min(left == 0 ? kLookForRest : left, kLookForRest);
     const auto came = signals_.wait(server_end_.get(), left);
     if (server_ > 0 && came.stop) (void)::kill(server_, SIGTERM);
     if (came.stop && !stop_wanted_ && manager_ != nullptr) {
@@ -289,7 +313,9 @@ bool Guardian::wait_for_end(std::uint64_t most_ns) noexcept {
 
 void Guardian::kill_server() noexcept {
   (void)::kill(server_, SIGKILL);
-  while (::waitpid(server_, &status_, 0) < 0 && errno == EINTR) {
+  while (!server_has_ended()) {
+    const auto came = signals_.wait(-1, kLookForRest);
+    stop_wanted_ = stop_wanted_ || came.stop;
   }
   server_ = 0;
 }
@@ -313,6 +339,7 @@ void Guardian::start_deputy() noexcept {
     return;
   }
   deputy_ = 0;
+  leftovers_.forget();          // the guardian's children
   (void)server_end_.release();  // the number is the guardian's, and may be anything later
   (void)::prctl(PR_SET_PDEATHSIG, SIGCHLD, 0, 0, 0);
   while (::getppid() == guardian) (void)signals_.wait(-1, 0);
@@ -325,6 +352,7 @@ void Guardian::take_guardians_place() noexcept {
   page().deputy.store(0);
   server_ = page().server.load();  // 0: it has ended, too, and watch() goes on with that
   adopted_ = server_ != 0;
+  only_waited_ = false;
   adopted_at_ = monotonic_ns();
   place_told_ = false;
   start_deputy();
@@ -487,6 +515,12 @@ void Guardian::serving() noexcept {
 void Guardian::beat() noexcept {
   page().beater.store(::gettid());
   page().beats.fetch_add(1);
+}
+
+// A deputy that takes the guardian's place says so before it looks, so one of them gets to know.
+void Guardian::dropping(bool begun) noexcept {
+  page().dropping.store(begun);
+  if (begun) (void)::sigqueue(page().guardian.load(), SIGCHLD, sigval{});
 }
 
 void Guardian::ending() noexcept { page().ending.store(true); }

@@ -16,6 +16,7 @@
 #include "base/region.h"
 #include "base/regions.h"
 #include "base/result.h"
+#include "guard/leftovers.h"
 #include "guard/process.h"
 #include "guard/pulse.h"
 #include "guard/service_manager.h"
@@ -96,6 +97,10 @@ class Guardian {
   // A sign of life, by the thread that gives them. How often they are wanted, 0: not.
   void beat() noexcept;
   [[nodiscard]] std::uint64_t beat_every_ns() const noexcept { return tick_ns_ / 2; }
+  // A thread of the name kNotifierName begins, or has ended, calls that nothing ends but the answer
+  // to a client. A server that is killed in one of them counts as gone as soon as nothing else is
+  // left of it, for the answer is the next one's to give.
+  void dropping(bool begun) noexcept;
   // The mount has ended, and there will be no more of them while the rest is put away.
   void ending() noexcept;
   // There is no use in another try. Does not return.
@@ -143,6 +148,7 @@ class Guardian {
   // it has something to say.
   bool wait_for_end(std::uint64_t most_ns) noexcept;
   bool server_has_ended() noexcept;
+  [[nodiscard]] std::string end_of_server() const;
   void kill_server() noexcept;
   void answer_request() noexcept;
   void supervise() noexcept;
@@ -162,6 +168,8 @@ class Guardian {
   UniqueFd server_end_;     // of such a one
   pid_t deputy_ = 0;
   int status_ = 0;
+  bool only_waited_ = false;  // the server for the next one, so there is no status_ of it
+  Leftovers leftovers_;
   bool stop_wanted_ = false;
 
   std::uint64_t silent_ns_ = 0;

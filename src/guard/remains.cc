@@ -12,6 +12,7 @@
 #include <ctime>
 #include <filesystem>
 #include <fstream>
+#include <new>
 #include <sstream>
 #include <string>
 #include <system_error>
@@ -41,37 +42,46 @@ bool maps(const std::string& process, std::uint64_t inode) {
   return false;
 }
 
-// In the middle of telling the kernel to drop pages, which waits for a client's request, which
-// waits for the next server: it does not come to its end before that is there. All that it will
-// ever do is to end, for it has been killed.
-bool only_waits_for_successor(const std::string& thread) {
-  std::ifstream status(thread + "/status");
-  bool is_notifier = false, waits = false, is_killed = false;
-  for (std::string line; std::getline(status, line);) {
-    if (line.starts_with("Name:")) is_notifier = line.ends_with(std::string("\t") + kNotifierName);
-    if (line.starts_with("State:")) waits = line.find("\tD") != std::string::npos;
-    if (line.starts_with("SigPnd:")) {
-      const std::uint64_t pending = std::strtoull(line.c_str() + 7, nullptr, 16);
-      is_killed = (pending & (std::uint64_t{1} << (SIGKILL - 1))) != 0;
+// "/proc/1/task/2" or "/proc/1"; what is not there any more is in no state.
+struct ThreadStatus {
+  char state = '\0';  // "Z": it has ended, and others of its process have not
+  bool is_notifier = false;
+  bool is_killed = false;   // SIGKILL is sent and not taken: it has not begun to end
+  bool dumps_core = false;  // its process: all threads were sent SIGKILL but the one that writes
+
+  explicit ThreadStatus(const std::string& thread) {
+    std::ifstream status(thread + "/status");
+    for (std::string line; std::getline(status, line);) {
+      if (line.starts_with("Name:")) {
+        is_notifier = line.ends_with(std::string("\t") + kNotifierName);
+      } else if (line.starts_with("State:\t") && line.size() > 7) {
+        state = line[7];
+      } else if (line.starts_with("CoreDumping:")) {
+        dumps_core = line.ends_with("\t1");
+      } else if (line.starts_with("SigPnd:")) {
+        const std::uint64_t pending = std::strtoull(line.c_str() + 7, nullptr, 16);
+        is_killed = (pending & (std::uint64_t{1} << (SIGKILL - 1))) != 0;
+      }
     }
   }
-  return is_notifier && waits && is_killed;
-}
+};
+
+std::string directory_of(pid_t process) { return "/proc/" + std::to_string(process); }
 
 // The first thread of a process that ends may be gone before the others are.
-bool any_thread_maps(const std::string& process, std::uint64_t inode) {
-  if (maps(process, inode)) return true;
-  std::ifstream state(process + "/stat");
-  std::string text;
-  std::getline(state, text);
-  const std::size_t name_end = text.rfind(')');
-  if (name_end == std::string::npos || text.compare(name_end, 3, ") Z") != 0) return false;
+bool any_thread_maps(pid_t process, std::uint64_t inode) {
+  const std::string directory = directory_of(process);
+  if (maps(directory, inode)) return true;
+  if (ThreadStatus(directory).state != 'Z') return false;
   std::error_code gone;
-  for (const auto& thread : fs::directory_iterator(process + "/task", gone)) {
-    const std::string directory = thread.path().string();
-    if (maps(directory, inode) && !only_waits_for_successor(directory)) return true;
+  for (const auto& thread : fs::directory_iterator(directory + "/task", gone)) {
+    if (maps(thread.path().string(), inode)) return true;
   }
   return false;
+}
+
+bool is_left(pid_t process, std::uint64_t inode) {
+  return any_thread_maps(process, inode) && !only_waits_for_successor(process);
 }
 
 std::uint64_t inode_of(BorrowedFd file) noexcept {
@@ -79,16 +89,34 @@ std::uint64_t inode_of(BorrowedFd file) noexcept {
   return ::fstat(file.get(), &st) == 0 ? st.st_ino : 0;
 }
 
-std::string directory_of(pid_t process) { return "/proc/" + std::to_string(process); }
-
 // Looked at once more when its number cannot become another's.
 void end(pid_t process, BorrowedFd memory) {
   const UniqueFd held(static_cast<int>(::syscall(SYS_pidfd_open, process, 0)));
-  if (!held.valid() || !any_thread_maps(directory_of(process), inode_of(memory))) return;
+  if (!held.valid() || !is_left(process, inode_of(memory))) return;
   (void)::syscall(SYS_pidfd_send_signal, held.get(), SIGKILL, nullptr, 0);
 }
 
 }  // namespace
+
+// A signal that writes a core lets every thread come to its end first, so it waits for the notifier
+// as well: the others stand there with their memory. Who has not taken SIGKILL yet may be in a call
+// that nothing ends, and go on with that.
+bool only_waits_for_successor(pid_t process) noexcept try {
+  const std::string directory = directory_of(process);
+  const ThreadStatus first(directory);
+  if (first.state != 'Z' && !first.dumps_core) return false;
+  bool found = false;
+  std::error_code gone;
+  for (const auto& entry : fs::directory_iterator(directory + "/task", gone)) {
+    const ThreadStatus thread(entry.path().string());
+    const bool waits = thread.is_notifier && thread.state == 'D' && thread.is_killed;
+    if (!waits && thread.state != 'Z' && !(thread.dumps_core && !thread.is_killed)) return false;
+    found = found || waits;
+  }
+  return found && !gone;
+} catch (const std::bad_alloc&) {
+  return false;
+}
 
 std::vector<pid_t> processes_that_map(BorrowedFd memory) {
   const std::uint64_t inode = inode_of(memory);
@@ -99,7 +127,7 @@ std::vector<pid_t> processes_that_map(BorrowedFd memory) {
     if (!is_number(name)) continue;
     const auto process = static_cast<pid_t>(std::strtol(name.c_str(), nullptr, 10));
     if (process == ::getpid()) continue;
-    if (any_thread_maps(entry.path().string(), inode)) out.push_back(process);
+    if (is_left(process, inode)) out.push_back(process);
   }
   return out;
 }

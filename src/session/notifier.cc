@@ -4,6 +4,7 @@
 #include <pthread.h>
 
 #include <array>
+#include <utility>
 
 #include "base/log.h"
 #include "base/thread.h"
@@ -15,7 +16,8 @@ constexpr std::size_t kMostQueued = 65536;
 
 }  // namespace
 
-Notifier::Notifier(Channel& channel) : channel_(channel), thread_([this] { run(); }) {}
+Notifier::Notifier(Channel& channel, std::function<void(bool)> dropping)
+    : channel_(channel), dropping_(std::move(dropping)), thread_([this] { run(); }) {}
 
 Notifier::~Notifier() {
   {
@@ -46,21 +48,31 @@ void Notifier::drop_attributes(NodeId node) noexcept {
 
 void Notifier::run() {
   (void)::pthread_setname_np(::pthread_self(), kNotifierName);
-  for (;;) {
-    NodeId node = 0;
-    {
-      MutexLock lock(mutex_);
-      while (queue_.empty() && !stopping_) changed_.wait(mutex_);
-      if (stopping_) return;
-      node = queue_.front();
-      queue_.pop_front();
-      queued_.erase(node);
+  while (wait_for_work()) {
+    if (dropping_) dropping_(true);
+    while (const auto node = take()) {
+      const wire::NotifyInvalInodeOut out{*node, 0, 0};  // all pages, and the attributes
+      const std::array parts{bytes_of(out)};
+      // ENOENT: the kernel does not know the node any more, so it believes nothing of it.
+      (void)channel_.notify(wire::Notify::inval_inode, parts);
     }
-    const wire::NotifyInvalInodeOut out{node, 0, 0};  // all pages, and the attributes
-    const std::array parts{bytes_of(out)};
-    // ENOENT: the kernel does not know the node any more, so it believes nothing of it.
-    (void)channel_.notify(wire::Notify::inval_inode, parts);
+    if (dropping_) dropping_(false);
   }
+}
+
+bool Notifier::wait_for_work() {
+  MutexLock lock(mutex_);
+  while (queue_.empty() && !stopping_) changed_.wait(mutex_);
+  return !stopping_;
+}
+
+std::optional<NodeId> Notifier::take() {
+  MutexLock lock(mutex_);
+  if (queue_.empty() || stopping_) return std::nullopt;
+  const NodeId node = queue_.front();
+  queue_.pop_front();
+  queued_.erase(node);
+  return node;
 }
 
 }  // namespace passthroughfs

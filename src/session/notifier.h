@@ -2,6 +2,8 @@
 #pragma once
 
 #include <deque>
+#include <functional>
+#include <optional>
 #include <thread>
 #include <unordered_set>
 
@@ -15,7 +17,10 @@ namespace passthroughfs {
 // dropping pages waits for requests that are being served, so no serving thread may do it.
 class Notifier final : public Invalidations {
  public:
-  explicit Notifier(Channel& channel);
+  // `dropping`: is told, by that thread, when it begins to drop pages and when it has none left to
+  // drop. In between nothing ends it, so nor the process, but the answer to who holds them. May be
+  // empty.
+  explicit Notifier(Channel& channel, std::function<void(bool)> dropping = {});
   ~Notifier();  // ends the thread; what is queued is lost with the mount
 
   void drop_pages(NodeId node) noexcept override;
@@ -23,8 +28,11 @@ class Notifier final : public Invalidations {
 
  private:
   void run();
+  bool wait_for_work();  // false: there will be none any more
+  std::optional<NodeId> take();
 
   Channel& channel_;
+  const std::function<void(bool)> dropping_;
   Mutex mutex_;
   ConditionVariable changed_;
   std::deque<NodeId> queue_ PFS_GUARDED_BY(mutex_);

@@ -441,7 +441,7 @@ Result<void> SessionImpl::serve(const Takeover& takeover, std::string& message) 
     recovery_.finish_orphans(settled_.decode);
     state_.ledgers->free_unused_rooms();
   }
-  notifier_ = std::make_unique<Notifier>(*channel_);
+  notifier_ = std::make_unique<Notifier>(*channel_, takeover.dropping);
   state_.invalidations = notifier_.get();
   pool_ = std::make_unique<WorkerPool>(*channel_,
                                        ServeContext{state_, settled_.decode, ::geteuid(),
