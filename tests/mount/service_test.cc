@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <sys/ptrace.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -47,9 +48,13 @@ class ServiceTest : public ::testing::Test {
   TempTree tree_;
 };
 
-bool waits_for_disk(pid_t process) {
+// Whether a thread is in this system call, and nothing ends that. A thread may be so for a moment
+// in any other call, and that is not the disk.
+bool waits_for_disk(pid_t process, long call) {
   const std::string tasks = "/proc/" + std::to_string(process) + "/task";
   for (const auto& task : std::filesystem::directory_iterator(tasks)) {
+    const std::string number = read_all(task.path().string() + "/syscall");
+    if (!number.starts_with(std::to_string(call) + " ")) continue;
     const std::string stat = read_all(task.path().string() + "/stat");
     const std::size_t name_end = stat.rfind(')');
     if (name_end != std::string::npos && stat.substr(name_end).starts_with(") D")) return true;
@@ -230,7 +235,7 @@ TEST_F(ServiceTest, AStoppedServerThatWaitsForTheDiskIsReplacedWhenThatAnswers) 
   const pid_t server = mount.server_pid();
   source.freeze();
   std::thread client([&] { EXPECT_EQ(mkdir(mount.mnt("d").c_str(), 0755), 0); });
-  EXPECT_TRUE(wait_until([&] { return waits_for_disk(server); }));
+  EXPECT_TRUE(wait_until([&] { return waits_for_disk(server, SYS_mkdirat); }));
   ASSERT_EQ(kill(server, SIGSTOP), 0);
   EXPECT_TRUE(wait_until([&] {
     return mount.log().find("does not end: a thread of it waits for the disk") != std::string::npos;
