@@ -24,6 +24,7 @@
 #include "base/fd.h"
 #include "support/json.h"
 #include "support/mount_fixture.h"
+#include "support/stop_process.h"
 #include "table/handle_table.h"
 #include "table/inode_table.h"
 #include "table/ledger.h"
@@ -127,7 +128,7 @@ class DamageTest : public ::testing::Test {
     template <typename Damage>
     void damage_and_kill(Damage&& damage) {
       const pid_t server = mount.server_pid();
-      ASSERT_EQ(kill(server, SIGSTOP), 0);
+      stop_process(server);
       damage();
       ASSERT_EQ(kill(server, SIGKILL), 0);
     }

@@ -20,6 +20,7 @@
 #include "base/thread.h"
 #include "support/json.h"
 #include "support/mount_fixture.h"
+#include "support/stop_process.h"
 
 namespace passthroughfs::test {
 namespace {
@@ -126,7 +127,7 @@ TEST_P(DroppingTest, TheNextServerComesThoughTheLastOneHasNotEnded) {
     return wait_until([&] { return number("server_starts") == starts; });
   };
 
-  ASSERT_EQ(kill(below.pid(), SIGSTOP), 0);
+  stop_process(below.pid());
   reader.go();
   // Whoever takes over drops the pages of open files, and the reader holds one.
   pid_t stuck = 0;

@@ -22,6 +22,7 @@
 #include "base/fd.h"
 #include "command_fixture.h"
 #include "support/mount_fixture.h"
+#include "support/stop_process.h"
 
 namespace passthroughfs::test {
 namespace {
@@ -245,7 +246,7 @@ TEST_F(CommandTest, TheEndOfAMountLeavesTheNextOneAtItsPlaceAlone) {
       ASSERT_EQ(run({source_, mnt_, "-o", std::string("journal=off,") + recover}).exit_code, 0);
       const std::string device = device_number();
       const std::vector<pid_t> old = processes_with(mnt_);
-      for (const pid_t pid : old) ASSERT_EQ(kill(pid, SIGSTOP), 0);
+      for (const pid_t pid : old) stop_process(pid);
       ASSERT_EQ(umount2(mnt_.c_str(), UMOUNT_NOFOLLOW), 0);
       ASSERT_EQ(::mount("next", mnt_.c_str(), "tmpfs", 0, nullptr), 0);
       same = device_number() == device;

@@ -28,6 +28,8 @@
 #include "base/fd.h"
 #include "support/json.h"
 #include "support/mount_fixture.h"
+#include "support/stop_process.h"
+#include "support/told_changes.h"
 
 namespace passthroughfs::test {
 namespace {
@@ -388,9 +390,7 @@ TEST_F(RecoveryTest, ChangesAreToldOnceOverADeath) {
     ASSERT_TRUE(mount.ok());
     write_file(mount.mnt("before"), "1");
     write_file(mount.mnt("open"), "1");
-    const ProgramResult token = mount.command({"checkpoint", mount.mnt()});
-    ASSERT_EQ(token.exit_code, 0) << token.err;
-    const std::string since = token.out.substr(0, token.out.find('\n'));
+    const std::string since = checkpoint(mount);
     const UniqueFd fd(open(mount.mnt("open").c_str(), O_RDWR | O_CLOEXEC));
     write_file(mount.mnt("a"), "1");
     ASSERT_EQ(rename(mount.mnt("before").c_str(), mount.mnt("after").c_str()), 0);
@@ -398,15 +398,11 @@ TEST_F(RecoveryTest, ChangesAreToldOnceOverADeath) {
     ASSERT_EQ(pwrite(fd.get(), "22", 2, 0), 2);
     write_file(mount.mnt("b"), "1");
     kill_server(mount);
-    const ProgramResult dirty = mount.command({"dirty", mount.mnt(), "--since", since, "--json"});
-    const Json report = parse_json(dirty.out);
-    ASSERT_TRUE(report.is_object()) << dirty.out << dirty.err;
-    EXPECT_TRUE(report.value("complete", false)) << dirty.out;
+    Changes told = dirty(mount, since);
+    told.erase(".");
     std::string paths;
-    for (const Json& change : report["changes"]) {
-      if (change.value("path", "") != ".") paths += change.value("path", "") + " ";
-    }
-    EXPECT_EQ(paths, "a after b open ") << dirty.out;
+    for (const auto& [path, kinds] : told) paths += path + " ";
+    EXPECT_EQ(paths, "a after b open ");
     // And without a token: since the mount was made, not since the last server was.
     const ProgramResult all = mount.command({"dirty", mount.mnt()});
     EXPECT_NE(all.out.find("created\tafter"), std::string::npos) << all.out;
@@ -477,7 +473,7 @@ TEST_F(RecoveryTest, WithoutGuardianAndDeputyTheServerGoesOnAndSaysSo) {
   ASSERT_TRUE(mount.ok());
   ASSERT_TRUE(wait_until([&] { return stats(mount).value("deputy_pid", 0) > 0; }));
   const auto deputy = stats(mount).value("deputy_pid", 0);
-  ASSERT_EQ(kill(mount.pid(), SIGSTOP), 0);  // or it would start another one
+  stop_process(mount.pid());  // or it would start another one
   ASSERT_EQ(kill(deputy, SIGKILL), 0);
   ASSERT_EQ(kill(mount.pid(), SIGKILL), 0);
   (void)mount.wait_for_exit();

@@ -16,6 +16,7 @@
 
 #include "base/fd.h"
 #include "revival_fixture.h"
+#include "support/stop_process.h"
 
 namespace passthroughfs::test {
 namespace {
@@ -134,7 +135,7 @@ TEST_F(RevivalRefusedTest, NeverTwoServers) {
   const pid_t server = before.value("server_pid", 0);
   ASSERT_GT(deputy, 0);
   manager_->forget_what_was_told();
-  ASSERT_EQ(kill(guardian, SIGSTOP), 0);
+  stop_process(guardian);
   ASSERT_EQ(kill(deputy, SIGKILL), 0);
   ASSERT_EQ(kill(guardian, SIGKILL), 0);
   EXPECT_EQ(mount().wait_for_exit(), -1);

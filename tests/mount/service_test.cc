@@ -23,6 +23,7 @@
 #include "notify_socket.h"
 #include "support/json.h"
 #include "support/mount_fixture.h"
+#include "support/stop_process.h"
 
 namespace passthroughfs::test {
 namespace {
@@ -149,7 +150,7 @@ TEST_F(ServiceTest, AStoppedServerThatIsNotReplacedDoesNotPing) {
     ASSERT_TRUE(mount.ok());
     EXPECT_TRUE(manager.hears("WATCHDOG=1"));
     const pid_t server = mount.server_pid();
-    ASSERT_EQ(kill(server, SIGSTOP), 0);
+    stop_process(server);
     // One that was due is on its way.
     EXPECT_TRUE(wait_until([&] { return !manager.hears("WATCHDOG=1", milliseconds(1500)); }));
     EXPECT_FALSE(manager.hears("WATCHDOG=1", kLong));
@@ -159,23 +160,11 @@ TEST_F(ServiceTest, AStoppedServerThatIsNotReplacedDoesNotPing) {
   }
 }
 
-// Until the signal has come to all threads one of them may serve another request.
-bool all_stopped(pid_t pid) {
-  for (const auto& task :
-       std::filesystem::directory_iterator("/proc/" + std::to_string(pid) + "/task")) {
-    const std::string stat = read_all(task.path().string() + "/stat");
-    const std::size_t name_end = stat.rfind(')');
-    if (name_end == std::string::npos || stat.compare(name_end, 3, ") T") != 0) return false;
-  }
-  return true;
-}
-
 TEST_F(ServiceTest, AStoppedServerIsReplacedAndItsClientsGoOn) {
   Mount mount(settings({"recover=on", "replace_after=1"}));
   ASSERT_TRUE(mount.ok());
   const pid_t server = mount.server_pid();
-  ASSERT_EQ(kill(server, SIGSTOP), 0);
-  ASSERT_TRUE(wait_until([&] { return all_stopped(server); }));
+  stop_process(server);
   EXPECT_EQ(mkdir(mount.mnt("d").c_str(), 0755), 0) << errno_name(errno);
   EXPECT_NE(mount.server_pid(), server);
   EXPECT_NE(mount.log().find("has given no sign of life"), std::string::npos) << mount.log();
@@ -187,7 +176,7 @@ TEST_F(ServiceTest, TheManagerIsToldOfAnotherServer) {
   Mount mount(settings({"recover=on"}, &manager, "2000000"));
   ASSERT_TRUE(mount.ok());
   EXPECT_TRUE(manager.hears("READY=1"));
-  ASSERT_EQ(kill(mount.server_pid(), SIGSTOP), 0);
+  stop_process(mount.server_pid());
   EXPECT_TRUE(manager.hears("server number 2"));
   EXPECT_EQ(manager.sender(), mount.pid());
   EXPECT_TRUE(manager.hears("WATCHDOG=1"));
@@ -215,8 +204,8 @@ TEST_F(ServiceTest, APauseOfBothIsNoSilence) {
   Mount mount(settings({"recover=on", "replace_after=1"}));
   ASSERT_TRUE(mount.ok());
   const pid_t server = mount.server_pid();
-  ASSERT_EQ(kill(mount.pid(), SIGSTOP), 0);
-  ASSERT_EQ(kill(server, SIGSTOP), 0);
+  stop_process(mount.pid());
+  stop_process(server);
   const auto until = std::chrono::steady_clock::now() + kLong;
   EXPECT_TRUE(wait_until([&] { return std::chrono::steady_clock::now() > until; }));
   ASSERT_EQ(kill(mount.pid(), SIGCONT), 0);

@@ -29,6 +29,7 @@
 #include "passthroughfs/client.h"
 #include "support/json.h"
 #include "support/mount_fixture.h"
+#include "support/stop_process.h"
 #include "support/told_changes.h"
 
 namespace passthroughfs::test {
@@ -440,8 +441,8 @@ TEST_F(DeputyTest, StartsAServerIfThatWasKilledWithTheGuardian) {
   UniqueFd file(open(mount.mnt("f").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644));
   const Json before = stats(mount);
   const auto deputy = before.value("deputy_pid", 0), server = before.value("server_pid", 0);
-  ASSERT_EQ(kill(deputy, SIGSTOP), 0);
-  ASSERT_EQ(kill(mount.pid(), SIGSTOP), 0);
+  stop_process(deputy);
+  stop_process(mount.pid());
   ASSERT_EQ(kill(server, SIGKILL), 0);
   ASSERT_EQ(kill(mount.pid(), SIGKILL), 0);
   (void)mount.wait_for_exit();
@@ -476,7 +477,7 @@ TEST_F(DeputyTest, AProgramOnTrialEndsWithItsGuardian) {
   });
   pid_t first = 0, second = 0;
   EXPECT_TRUE(wait_until([&] { return (first = on_trial(guardian, PFS_NEVER_ANSWERS)) != 0; }));
-  EXPECT_EQ(kill(deputy, SIGSTOP), 0);
+  stop_process(deputy);
   EXPECT_EQ(kill(guardian, SIGKILL), 0);
   (void)mount.wait_for_exit();
   EXPECT_TRUE(wait_until([&] { return !runs(first, PFS_NEVER_ANSWERS); }));
