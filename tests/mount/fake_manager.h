@@ -21,6 +21,7 @@
 #include <gtest/gtest.h>
 
 #include "base/fd.h"
+#include "base/fd_passing.h"
 
 namespace passthroughfs::test {
 
@@ -77,19 +78,10 @@ class FakeManager {
       pollfd waited{socket_.get(), POLLIN, 0};
       if (poll(&waited, 1, 10) != 1) continue;
       std::array<char, 4096> text{};
-      alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int))> control{};
-      iovec part{text.data(), text.size()};
-      msghdr message{};
-      message.msg_iov = &part;
-      message.msg_iovlen = 1;
-      message.msg_control = control.data();
-      message.msg_controllen = control.size();
-      const ssize_t got = recvmsg(socket_.get(), &message, MSG_CMSG_CLOEXEC);
+      UniqueFd fd;
+      const ssize_t got = receive_with_fd(socket_.borrow(), text, 0, fd);
       if (got <= 0) continue;
-      int fd = -1;
-      const cmsghdr* const header = CMSG_FIRSTHDR(&message);
-      if (header != nullptr) std::memcpy(&fd, CMSG_DATA(header), sizeof fd);
-      take({text.data(), static_cast<std::size_t>(got)}, UniqueFd(fd));
+      take({text.data(), static_cast<std::size_t>(got)}, std::move(fd));
     }
   }
   // Of such systemd keeps only the first.
