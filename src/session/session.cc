@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "session/session.h"
+#include "session/session_impl.h"
 
 #include <fcntl.h>
 #include <fmt/core.h>
@@ -11,26 +11,14 @@
 
 #include <algorithm>
 #include <array>
-#include <atomic>
-#include <optional>
 
 #include "base/fault.h"
 #include "base/log.h"
-#include "base/region.h"
 #include "channel/dev_fuse.h"
-#include "channel/mount.h"
 #include "channel/uring.h"
-#include "ops/mount_state.h"
 #include "session/continuation.h"
-#include "session/handle_saver.h"
-#include "session/journal_file.h"
 #include "session/limits.h"
 #include "session/negotiate.h"
-#include "session/notifier.h"
-#include "session/openers.h"
-#include "session/revival.h"
-#include "session/watchdog.h"
-#include "session/worker_pool.h"
 #include "source/credentials.h"
 #include "source/fs_kind.h"
 #include "source/sys.h"
@@ -58,14 +46,6 @@ Validity validity_of(CacheMode mode) {
     case CacheMode::coherent: break;
   }
   return {1, 1, 0};
-}
-
-const char* cache_name(CacheMode mode) {
-  switch (mode) {
-    case CacheMode::none: return "none";
-    case CacheMode::forever: return "forever";
-    default: return "normal";
-  }
 }
 
 // What a Handover of a session holds, beside its regions.
@@ -96,76 +76,7 @@ Result<SourceTree> source_of(const Handover& from, std::string& message) {
   return SourceTree::adopt(UniqueFd(*root), from.number(kWithoutAtime).value_or(0) != 0, message);
 }
 
-class SessionImpl final : public Session {
- public:
-  SessionImpl(const MountConfig& config, SourceTree source, std::uint64_t limit, Regions regions)
-      : state_(config, std::move(source), limit), regions_(std::move(regions)) {}
-  ~SessionImpl() override;
-
-  Result<void> prepare(std::string& message, const Handover* from);
-  Result<void> connect(UniqueFd device, std::string& message) override;
-  Result<void> go_on(const Handover& from, std::string& message) override;
-  Result<void> revive(std::string& message) override {
-    return begin_revival(state_, continued()->revival, message);
-  }
-  void hand_over(Handover& handover) const override;
-  bool drain(std::chrono::milliseconds most) override { return pool_->drain(most); }
-  Result<void> serve(const Takeover& takeover, std::string& message) override;
-  Result<void> wait() override;
-  [[nodiscard]] unsigned root_mode() const override { return S_IFDIR; }
-  [[nodiscard]] unsigned long source_mount_flags() const override;
-  [[nodiscard]] HandlePage handles(std::uint64_t position, std::size_t most) const override;
-  [[nodiscard]] StatsView stats() const override;
-  [[nodiscard]] const MountConfig& config() const override { return state_.config; }
-  [[nodiscard]] ChangeQueries* changes() const override { return state_.journal.get(); }
-  [[nodiscard]] bool is_connected() const noexcept override {
-    return channel_ && passthroughfs::is_connected(BorrowedFd(channel_->descriptor()));
-  }
-  void leave() noexcept override {
-    if (memory_) memory_->remove();
-  }
-  [[nodiscard]] bool can_be_recovered() const override {
-    return (settled_.flags & wire::init_flag::has_resend) != 0;
-  }
-
- private:
-  Result<Negotiated> shake_hands(std::string& message, bool rings);
-  Result<void> prepare_recovery(const Handover* from);
-  void set_up_channel();
-  Result<void> open_journal(std::string& message);
-  void tell_kernel_of_takeover();
-  void start_watchdog(const Takeover& takeover);
-  void no_rings(std::string why);
-  void find_own_device();
-  void choose_io(const Negotiated& settled);
-
-  // What a successor of this process needs besides the tables, in shared memory.
-  struct Continued {
-    static constexpr std::size_t kBytes = 4096;
-    std::atomic<std::uint64_t> mount_epoch;  // of the journal; 0: not opened yet
-    RevivalRecord revival;
-  };
-  [[nodiscard]] Continued* continued() const noexcept {
-    return continued_ ? reinterpret_cast<Continued*>(continued_->data()) : nullptr;
-  }
-  [[nodiscard]] bool recovers() const noexcept { return continued_.has_value(); }
-
-  // Destroyed from the bottom up: threads first, then the channel that they use, then the tables.
-  mutable MountState state_;
-  Regions regions_;                        // of the tables
-  std::optional<Region> continued_;        // with recover=on
-  std::optional<MemoryDirectory> memory_;  // likewise
-  Recovery recovery_{state_};
-  Negotiated settled_;
-  std::unique_ptr<Channel> channel_;
-  std::unique_ptr<Notifier> notifier_;
-  std::unique_ptr<WorkerPool> pool_;
-  std::unique_ptr<Watchdog> watchdog_;  // looks at the pool
-  std::unique_ptr<HandleSaver> saver_;
-  bool stacked_ = false;         // the source is a layer over another file system
-  std::string no_journal_file_;  // why the journal is in memory, if that was not asked for
-  std::string no_rings_;         // why it is not io_uring, if that was wanted
-};
+}  // namespace
 
 SessionImpl::~SessionImpl() {
   saver_.reset();
@@ -498,98 +409,6 @@ unsigned long SessionImpl::source_mount_flags() const {
   if (::fstatvfs(state_.source.root().get(), &fs) != 0) return 0;
   return fs.f_flag;
 }
-
-HandlePage SessionImpl::handles(std::uint64_t position, std::size_t most) const {
-  HandlePage out;
-  Openers openers;
-  out.next =
-      state_.handles->for_some(position, most, [&](std::uint64_t fh, const HandleRef& handle) {
-        HandleView& view = out.handles.emplace_back();
-        view.fh = fh;
-        view.nodeid = handle->node;
-        if (handle.fd().valid()) {
-          view.path = state_.source.path_of(handle.fd(), view.deleted);
-        } else if (auto inode = state_.inodes->get(handle->node)) {
-          view.path = state_.source.path_of(inode->fd(), view.deleted);
-        }
-        view.io = handle->io == HandleIo::passthrough                   ? "passthrough"
-                  : handle->direct.load(std::memory_order_relaxed) != 0 ? "direct"
-                                                                        : "daemon";
-        view.directory = handle->kind == HandleKind::directory;
-        view.flags = handle->flags;
-        view.pid = openers.process_of(handle->pid, handle->opened_boot_ns);
-        view.opened_sec = handle->opened_sec;
-        view.opened_nsec = handle->opened_nsec;
-        view.reads = handle->reads.load(std::memory_order_relaxed);
-        view.writes = handle->writes.load(std::memory_order_relaxed);
-        view.bytes_read = handle->bytes_read.load(std::memory_order_relaxed);
-        view.bytes_written = handle->bytes_written.load(std::memory_order_relaxed);
-      });
-  return out;
-}
-
-StatsView SessionImpl::stats() const {
-  StatsView out;
-  if (pool_) {
-    std::array<OperationView, wire::kOpcodeCount> views{};
-    pool_->add_statistics(views);
-    for (std::size_t opcode = 0; opcode < views.size(); ++opcode) {
-      if (views[opcode].count == 0) continue;
-      views[opcode].opcode = static_cast<wire::Opcode>(opcode);
-      out.operations.push_back(views[opcode]);
-    }
-    out.workers = pool_->workers();
-    out.overflow_threads = pool_->overflow_threads();
-  }
-  out.inodes = state_.inodes->known();
-  out.inode_descriptors = state_.budget.held();
-  out.descriptor_limit = state_.budget.limit();
-  out.descriptor_budget = state_.budget.budget();
-  out.evictions = state_.inodes->evictions();
-  out.restores = state_.inodes->restores();
-  out.handles = state_.handles->open_count();
-  out.lock_waiters = state_.locks.waiting();
-  out.unsaved_inodes = state_.inodes->unsaved();
-  if (const Continued* const kept = continued()) {
-    out.revivals = kept->revival.revivals.load();
-    out.lost_files = kept->revival.lost_files.load();
-    out.lost_locks = kept->revival.lost_locks.load();
-    out.lost_inodes = kept->revival.lost_inodes.load();
-  }
-  if (watchdog_) {
-    auto hung = watchdog_->hung();
-    out.hung_requests = hung.count;
-    if (hung.count != 0) out.notes.push_back(std::move(hung.note));
-  }
-  out.table_bytes = state_.inodes->memory_bytes() + state_.handles->memory_bytes();
-  out.transport = channel_ ? channel_->name() : "dev";
-  out.handles_mode = state_.config.handles == HandleMode::table ? "table" : "stateless";
-  out.io = state_.backings.enabled() ? "passthrough" : "daemon";
-  out.io_reason = state_.backings.reasons();
-  out.cache = cache_name(state_.config.cache);
-  out.writeback = state_.config.writeback;
-  out.journal = !state_.journal ? "off" : state_.journal->file().empty() ? "memory" : "file";
-  out.source_known = state_.journal && state_.journal->knows_source();
-  out.locks = locks_stay_in_kernel(state_.config) ? "mount" : "source";
-  if (state_.config.locks == LockMode::source && locks_stay_in_kernel(state_.config)) {
-    out.notes.emplace_back("locks=source needs handles=table: locks are seen on this mount only");
-  }
-  if (!no_journal_file_.empty()) {
-    out.notes.push_back("changes are recorded in memory only: " + no_journal_file_);
-  }
-  if (state_.journal) {
-    if (std::string trouble = state_.journal->trouble(); !trouble.empty()) {
-      out.notes.push_back(std::move(trouble));
-    }
-  }
-  if (!no_rings_.empty()) out.notes.push_back("not over io_uring: " + no_rings_);
-  if (state_.config.cache == CacheMode::coherent) {
-    out.notes.emplace_back("cache=coherent is not part of this version: serving with normal");
-  }
-  return out;
-}
-
-}  // namespace
 
 Result<std::unique_ptr<Session>> Session::create(const MountConfig& config, std::string& message,
                                                  const Handover* from) {

@@ -101,8 +101,8 @@ class Session {
   // Notes what another program needs to go on. With recover=on, after connect() or go_on().
   virtual void hand_over(Handover& handover) const = 0;
 
-  // After connect() or go_on(): whether the kernel still knows the connection. Until it has ended no
-  // other mount has the number of this one's device.
+  // After connect() or go_on(): whether the kernel still knows the connection. Until it has ended
+  // no other mount has the number of this one's device.
   [[nodiscard]] virtual bool is_connected() const noexcept = 0;
 
   // In a process whose child has served with what this one has made: gives back what is not memory
