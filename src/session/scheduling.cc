@@ -142,30 +142,16 @@ GivingWay::Waited GivingWay::had_to_wait(Thread& thread, bool one_serves) noexce
   return {.ran = 0, .waited = says_runnable(read_about(thread.stat, buffer))};
 }
 
-// Where one thread serves, it counts: others were woken for requests that it has taken, wait behind
-// it and the client, and will park.
-bool GivingWay::anybody_had_to_wait(bool one_serves) noexcept {
-  bool waited = false;
-  std::uint64_t most = 0;
-  for (Thread& thread : threads_) {
-    const Waited seen = had_to_wait(thread, one_serves);
-    if (!one_serves || most == seen.ran) {
-      waited = waited || seen.waited;
-    } else if (seen.ran > most) {
-      waited = seen.waited;
-      most = seen.ran;
-    }
-  }
-  return waited;
-}
-
 bool GivingWay::look(bool burst, double idle_cpus, Clock::time_point now,
                      bool one_serves) noexcept {
   if (!enabled_) return false;
   const bool idle_before = idle_;
   const MutexLock lock(mutex_);
-  const bool waited = idle_ && anybody_had_to_wait(one_serves);
-  const bool soon = decide(burst, idle_cpus, waited, now);
+  Verdict verdict(one_serves);
+  if (idle_) {
+    for (Thread& thread : threads_) verdict.add(had_to_wait(thread, one_serves));
+  }
+  const bool soon = decide(burst, idle_cpus, verdict.waited(), now);
   if (idle_ != idle_before || (idle_ && applied_to_ != threads_.size())) apply();
   return soon;
 }

@@ -98,6 +98,33 @@ class GivingWay {
   // nobody else's.
   bool look(bool burst, double idle_cpus, Clock::time_point now, bool one_serves = false) noexcept;
 
+  // What was seen of a thread since the last look.
+  struct Waited {
+    std::uint64_t ran = 0;  // how often
+    bool waited = false;    // for longer than a thread that gives way to its clients does
+  };
+  // Of all threads, one after the other: whether one had to wait that counts. Where one serves it
+  // is the one that ran most: others were woken for requests that it has taken, wait behind it and
+  // the client, and will park.
+  class Verdict {
+   public:
+    explicit Verdict(bool one_serves) noexcept : one_serves_(one_serves) {}
+    void add(Waited seen) noexcept {
+      if (one_serves_ && seen.ran != most_) {
+        if (seen.ran < most_) return;
+        most_ = seen.ran;
+        waited_ = false;
+      }
+      waited_ = waited_ || seen.waited;
+    }
+    [[nodiscard]] bool waited() const noexcept { return waited_; }
+
+   private:
+    const bool one_serves_;
+    std::uint64_t most_ = 0;
+    bool waited_ = false;
+  };
+
   // For tests: what look() decides with what it would have seen.
   [[nodiscard]] bool decide(bool burst, double idle_cpus, bool waited,
                             Clock::time_point now) noexcept;
@@ -110,13 +137,7 @@ class GivingWay {
     std::uint64_t delay = 0, slices = 0;  // at the last look: nanoseconds waited, times run
   };
 
-  struct Waited {
-    std::uint64_t ran = 0;  // how often
-    bool waited = false;
-  };
-
   static Waited had_to_wait(Thread& thread, bool one_serves) noexcept;
-  bool anybody_had_to_wait(bool one_serves) noexcept PFS_REQUIRES(mutex_);
   void apply() noexcept PFS_REQUIRES(mutex_);
 
   const bool enabled_;

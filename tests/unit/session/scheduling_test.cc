@@ -7,6 +7,7 @@
 
 #include <atomic>
 #include <thread>
+#include <vector>
 
 #include <gtest/gtest.h>
 
@@ -73,6 +74,25 @@ TEST_F(GivingWayTest, IsLookedAtInShortTicksAsLongAsItGivesWay) {
   EXPECT_TRUE(scheduling_.decide(true, 1, false, now_ += kTick));
   EXPECT_TRUE(scheduling_.decide(false, 1, true, now_ += kTick));
   EXPECT_FALSE(scheduling_.decide(false, 1, false, now_ += kTick));
+}
+
+TEST(VerdictTest, WhereOneServesOnlyThatOneCounts) {
+  using Waited = GivingWay::Waited;
+  const auto waited = [](bool one_serves, const std::vector<Waited>& threads) {
+    GivingWay::Verdict verdict(one_serves);
+    for (const Waited& seen : threads) verdict.add(seen);
+    return verdict.waited();
+  };
+  const Waited serves{.ran = 900, .waited = false}, starves{.ran = 900, .waited = true};
+  const Waited will_park{.ran = 3, .waited = true}, parked{};
+  EXPECT_FALSE(waited(true, {}));
+  EXPECT_FALSE(waited(true, {serves, will_park, parked}));
+  EXPECT_FALSE(waited(true, {parked, will_park, serves}));
+  EXPECT_TRUE(waited(true, {parked, will_park, starves}));
+  EXPECT_TRUE(waited(true, {starves, will_park}));
+  EXPECT_TRUE(waited(true, {parked, {.ran = 0, .waited = true}})) << "nobody has run at all";
+  EXPECT_TRUE(waited(false, {serves, will_park, parked}));
+  EXPECT_FALSE(waited(false, {serves, parked}));
 }
 
 TEST_F(GivingWayTest, GoesBackWithinATickOfHavingHadToWait) {
