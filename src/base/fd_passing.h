@@ -13,12 +13,14 @@
 
 namespace passthroughfs {
 
-// As send(2) with MSG_NOSIGNAL; `fd` goes along with the first byte, -1: none does. It stays the
-// caller's. `to`: for a socket that is not connected.
+// Borrowed: it must outlive the call.
 struct SocketAddress {
   const sockaddr* address = nullptr;
   socklen_t size = 0;
 };
+
+// As send(2) with MSG_NOSIGNAL; `fd` goes along with the first byte, -1: none does. It stays the
+// caller's. `to`: for a socket that is not connected.
 ssize_t send_with_fd(BorrowedFd socket, std::string_view bytes, int fd,
                      SocketAddress to = {}) noexcept;
 
