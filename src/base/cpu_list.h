@@ -21,8 +21,8 @@ namespace passthroughfs {
 // The CPUs that the calling thread may run on, in order; empty if the kernel does not tell.
 [[nodiscard]] std::vector<int> usable_cpus();
 
-// Lets a thread of this process (0: the calling one) run on these CPUs only. False: it runs where it
-// did; a container may not let us, or none of them is there.
+// Lets a thread of this process (0: the calling one) run on these CPUs only. False: it runs where
+// it did; a container may not let us, or none of them is there.
 bool bind_to(pid_t tid, std::span<const int> cpus) noexcept;
 
 }  // namespace passthroughfs

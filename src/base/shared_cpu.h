@@ -8,9 +8,9 @@ namespace passthroughfs {
 // The CPU that a serving thread and its one client share, taking turns.
 //
 // The serving thread is SCHED_IDLE then, and the kernel takes a CPU with nothing but such threads
-// for a free one: it likes to wake up there what works in the background. That makes both wait until
-// it has done, while other CPUs are halted. So a thread of ours that works for milliseconds keeps
-// away from that CPU.
+// for a free one: it likes to wake up there what works in the background. That makes both wait
+// until it has done, while other CPUs are halted. So a thread of ours that works for milliseconds
+// keeps away from that CPU.
 
 // Thread-safe. -1: there is none, or no CPU is free for work in the background.
 void set_shared_cpu(int cpu) noexcept;

@@ -10,8 +10,8 @@
 #include <array>
 #include <atomic>
 
-#include "base/log.h"
 #include "base/cpu_list.h"
+#include "base/log.h"
 #include "channel/uring_lane.h"
 
 namespace passthroughfs {

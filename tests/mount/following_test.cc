@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <filesystem>
 #include <fstream>
@@ -137,7 +138,7 @@ class FollowingTest : public ::testing::Test {
 
 TEST_F(FollowingTest, OneReadsBesideItsClientAndAllWhenItHasGone) {
   mount({});
-  for (const std::size_t at : {0, 1, 0}) {
+  for (const std::size_t at : std::array<std::size_t, 3>{0, 1, 0}) {
     const Client client(mount_->mnt("f"), cpus_[at]);
     EXPECT_TRUE(wait_until([&] { return one_reads_on(cpus_[at]); })) << cpus_[at];
   }

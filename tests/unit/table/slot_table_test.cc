@@ -297,7 +297,7 @@ TEST_F(SlotTableRebuildTest, NumbersAreNotHandedOutTwiceHoweverOftenItIsTakenOve
   std::vector<std::uint64_t> living;
   for (int round = 0; round < 50; ++round) {
     for (int i = 0; i < 20; ++i) {
-      const std::uint64_t number = make_with(++value, i % 3);
+      const std::uint64_t number = make_with(++value, static_cast<std::uint32_t>(i % 3));
       EXPECT_TRUE(seen.insert(number).second) << number;
       if (value % 2 == 1) living.push_back(number);
     }
