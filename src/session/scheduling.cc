@@ -39,14 +39,19 @@ bool set_class(pid_t tid, int policy) noexcept {
 
 pid_t this_tid() noexcept { return static_cast<pid_t>(::syscall(SYS_gettid)); }
 
-UniqueFd open_about(pid_t tid, const char* what) {
-  const std::string path = "/proc/self/task/" + std::to_string(tid) + "/" + what;
-  return UniqueFd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-}
+using Buffer = std::array<char, 512>;
 
-std::string_view read_about(const UniqueFd& fd, std::array<char, 512>& buffer) noexcept {
+std::string_view read_from_start(const UniqueFd& fd, Buffer& buffer) noexcept {
   const ssize_t got = ::pread(fd.borrow().get(), buffer.data(), buffer.size(), 0);
   return {buffer.data(), static_cast<std::size_t>(std::max<ssize_t>(got, 0))};
+}
+
+// Empty if it cannot be had.
+std::string_view read_about(pid_t tid, const char* what, Buffer& buffer) noexcept {
+  std::array<char, 64> path{};
+  (void)std::snprintf(path.data(), path.size(), "/proc/self/task/%d/%s", tid, what);
+  const UniqueFd fd(::open(path.data(), O_RDONLY | O_CLOEXEC));
+  return fd.valid() ? read_from_start(fd, buffer) : std::string_view{};
 }
 
 // Of /proc/self/task/*/stat: the state follows the name, which may hold anything.
@@ -66,11 +71,9 @@ std::uint64_t take_number(std::string_view& text) noexcept {
 }  // namespace
 
 bool is_runnable(pid_t tid) noexcept {
-  std::array<char, 64> path{};
-  (void)std::snprintf(path.data(), path.size(), "/proc/self/task/%d/stat", tid);
-  const UniqueFd stat(::open(path.data(), O_RDONLY | O_CLOEXEC));
-  std::array<char, 512> buffer{};
-  return !stat.valid() || says_runnable(read_about(stat, buffer));
+  Buffer buffer{};
+  const std::string_view stat = read_about(tid, "stat", buffer);
+  return stat.empty() || says_runnable(stat);
 }
 
 IdleCpus::IdleCpus() noexcept
@@ -80,8 +83,8 @@ IdleCpus::IdleCpus() noexcept
 double IdleCpus::look(Clock::time_point now) noexcept {
   const std::chrono::duration<double> passed = now - when_;
   if (passed < kIdleWindow) return seen_;
-  std::array<char, 512> buffer{};
-  std::string_view text = read_about(stat_, buffer);
+  Buffer buffer{};
+  std::string_view text = read_from_start(stat_, buffer);
   if (!text.starts_with("cpu ")) return 1;
   text.remove_prefix(4);
   for (int i = 0; i < 3; ++i) (void)take_number(text);  // user, nice, system
@@ -101,10 +104,9 @@ bool GivingWay::possible() noexcept {
   try {
     // In a thread that ends: what cannot be undone must not happen to one that stays.
     std::thread([&works] {
-      std::array<char, 512> buffer{};
-      const UniqueFd schedstat = open_about(this_tid(), "schedstat");
-      works = schedstat.valid() && !read_about(schedstat, buffer).empty() &&
-              set_class(0, SCHED_IDLE) && set_class(0, SCHED_OTHER);
+      Buffer buffer{};
+      works = !read_about(this_tid(), "schedstat", buffer).empty() && set_class(0, SCHED_IDLE) &&
+              set_class(0, SCHED_OTHER);
     }).join();
   } catch (const std::exception&) {
     return false;
@@ -112,34 +114,40 @@ bool GivingWay::possible() noexcept {
   return works;
 }
 
-void GivingWay::add_this_thread() noexcept {
+void GivingWay::add_this_thread(Rests rests) noexcept {
   const pid_t tid = this_tid();
   // A filter may forbid it; it is slower then, that is all.
   if (otherwise_ == Otherwise::batch) (void)set_class(tid, SCHED_BATCH);
   if (!enabled_) return;
   const MutexLock lock(mutex_);
   try {
-    Thread thread{
-        .tid = tid, .schedstat = open_about(tid, "schedstat"), .stat = open_about(tid, "stat")};
-    if (!thread.schedstat.valid() || !thread.stat.valid()) return;  // never gives way
-    threads_.push_back(std::move(thread));  // and the next look() makes it what the others are
+    threads_.push_back({.tid = tid, .rests = std::move(rests)});
+    // The next look() makes it what the others are.
   } catch (const std::exception&) {
-    return;
+    return;  // it never gives way
   }
+}
+
+bool GivingWay::look_at(Thread& thread) noexcept {
+  thread.awake = !thread.rests || !thread.rests();
+  if (!thread.awake) return false;
+  Buffer buffer{};
+  std::string_view text = read_about(thread.tid, "schedstat", buffer);
+  (void)take_number(text);  // time on a CPU
+  thread.delay = take_number(text);
+  thread.slices = take_number(text);
+  return true;
 }
 
 // Whether it was ready to run for long since the last look, or is and has not run at all.
 GivingWay::Waited GivingWay::had_to_wait(Thread& thread, bool one_serves) noexcept {
-  std::array<char, 512> buffer{};
-  std::string_view text = read_about(thread.schedstat, buffer);
-  (void)take_number(text);  // time on a CPU
-  const std::uint64_t delay = take_number(text), slices = take_number(text);
-  const std::uint64_t ran = slices - thread.slices;
-  const bool waited = delay - thread.delay > kWaited + (one_serves ? ran * kWaitedPerSlice : 0);
-  thread.delay = delay;
-  thread.slices = slices;
+  const bool known = thread.awake;
+  const std::uint64_t delay = thread.delay, slices = thread.slices;
+  if (!look_at(thread) || !known) return {};
+  const std::uint64_t ran = thread.slices - slices;
+  const bool waited = thread.delay - delay > kWaited + (one_serves ? ran * kWaitedPerSlice : 0);
   if (waited || ran != 0) return {.ran = ran, .waited = waited};
-  return {.ran = 0, .waited = says_runnable(read_about(thread.stat, buffer))};
+  return {.ran = 0, .waited = is_runnable(thread.tid)};
 }
 
 bool GivingWay::look(bool burst, double idle_cpus, Clock::time_point now,
@@ -181,15 +189,11 @@ bool GivingWay::decide(bool burst, double idle_cpus, bool waited, Clock::time_po
 
 void GivingWay::apply() noexcept {
   applied_to_ = threads_.size();
-  std::array<char, 512> buffer{};
   for (Thread& thread : threads_) {
     (void)set_class(thread.tid, idle_                            ? SCHED_IDLE
                                 : otherwise_ == Otherwise::batch ? SCHED_BATCH
                                                                  : SCHED_OTHER);
-    std::string_view text = read_about(thread.schedstat, buffer);
-    (void)take_number(text);
-    thread.delay = take_number(text);
-    thread.slices = take_number(text);
+    (void)look_at(thread);
   }
 }
 

@@ -9,6 +9,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <vector>
 
 #include "base/fd.h"
@@ -89,8 +90,11 @@ class GivingWay {
   GivingWay(bool enabled, Otherwise otherwise) noexcept
       : enabled_(enabled), otherwise_(otherwise) {}
 
-  // The calling thread is one of these from now on.
-  void add_this_thread() noexcept;
+  // The calling thread is one of these from now on. `rests` (called by look()): whether it sleeps
+  // until somebody needs it; then it waits for no CPU and costs nothing here, and there may be many
+  // of them. No descriptor is kept for a thread: hundreds stay after a rush.
+  using Rests = std::function<bool()>;
+  void add_this_thread(Rests rests = {}) noexcept;
 
   // One tick. `burst`: whether requests came thick and fast since the last one. `idle_cpus`: see
   // IdleCpus. True: look again after a short tick.
@@ -133,10 +137,13 @@ class GivingWay {
  private:
   struct Thread {
     pid_t tid = 0;
-    UniqueFd schedstat, stat;
-    std::uint64_t delay = 0, slices = 0;  // at the last look: nanoseconds waited, times run
+    Rests rests;
+    bool awake = false;                   // at the last look, so that these are of then:
+    std::uint64_t delay = 0, slices = 0;  // nanoseconds waited, times run
   };
 
+  // Whether it does not rest; if so, it is known for the next look.
+  static bool look_at(Thread& thread) noexcept;
   static Waited had_to_wait(Thread& thread, bool one_serves) noexcept;
   void apply() noexcept PFS_REQUIRES(mutex_);
 

@@ -241,7 +241,10 @@ void WorkerPool::run(Worker& worker) noexcept {
     return;
   }
   if (worker.giving_way) worker.giving_way->add_this_thread();
-  if (worker.role() == Role::reader && !bound_) readers_giving_way_.add_this_thread();
+  if (worker.role() == Role::reader && !bound_) {
+    readers_giving_way_.add_this_thread(
+        [&worker] { return worker.state() == Worker::State::parked; });
+  }
   if (worker.role() == Role::helper) {
     run_helper(worker);
   } else if (attach(worker)) {

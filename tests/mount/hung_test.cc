@@ -119,6 +119,31 @@ TEST_P(HungTest, NothingIsSaidIfThatIsWanted) {
   EXPECT_FALSE(says(mount, {"MKDIR"})) << mount.log();
 }
 
+// The threads that a rush needs stay; what each keeps open would be missing elsewhere.
+TEST_P(HungTest, ARushLeavesNothingOpen) {
+  constexpr int kClients = 40;
+  Mount mount(settings("1"));
+  ASSERT_TRUE(mount.ok());
+  std::vector<UniqueFd> files;
+  for (int i = 0; i < kClients; ++i) {
+    const std::string name = mount.mnt("f" + std::to_string(i));
+    files.emplace_back(open(name.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644));
+    ASSERT_TRUE(files.back().valid()) << errno_name(errno);
+  }
+  const std::size_t before = mount.descriptors();
+  source_.freeze();
+  std::vector<std::thread> clients;
+  for (const UniqueFd& file : files) {
+    clients.emplace_back([&] { EXPECT_EQ(ftruncate(file.get(), 1), 0) << errno_name(errno); });
+  }
+  EXPECT_TRUE(wait_until([&] { return stats(mount).value("hung_requests", 0) == kClients; }))
+      << to_text(stats(mount));
+  source_.thaw();
+  for (std::thread& client : clients) client.join();
+  EXPECT_TRUE(wait_until([&] { return mount.descriptors() <= before + 5; }))
+      << before << " -> " << mount.descriptors();
+}
+
 INSTANTIATE_TEST_SUITE_P(Served, HungTest, ::testing::Values("dev", "dev_recover", "uring"),
                          [](const auto& tested) { return std::string(tested.param); });
 

@@ -158,6 +158,31 @@ TEST_P(ClassesTest, ThreadsAreIdleWhileTheyGiveWayAndElseWhatTheyWere) {
   thread.join();
 }
 
+// A thread that has slept since the last look and is runnable now had to wait, if it does not rest.
+TEST(GivingWay, DoesNotLookAtThreadsThatRest) {
+  if (!GivingWay::possible()) GTEST_SKIP() << "this process may not leave SCHED_IDLE";
+  for (const bool rests : {false, true}) {
+    GivingWay scheduling(true, Otherwise::normal);
+    int asked = 0;
+    scheduling.add_this_thread([&] {
+      ++asked;
+      return rests;
+    });
+    Clock::time_point now{};
+    for (int i = 0; i < kBurstTicks; ++i) (void)scheduling.look(true, 1, now += kTick);
+    ASSERT_TRUE(scheduling.idle_class());
+    // This thread runs all the time, in one slice or some; so it seems to wait before long.
+    const auto deadline = Clock::now() + (rests ? milliseconds(100) : milliseconds(20'000));
+    while (scheduling.idle_class() && Clock::now() < deadline) {
+      (void)scheduling.look(true, 1, now += kTick);
+    }
+    EXPECT_EQ(scheduling.idle_class(), rests);
+    EXPECT_GT(asked, 0);
+    const sched_param parameters{};
+    ASSERT_EQ(::sched_setscheduler(0, SCHED_OTHER, &parameters), 0);
+  }
+}
+
 TEST(GivingWay, LeavesThreadsAloneWhenItCannotTakeThemBack) {
   GivingWay scheduling(false, Otherwise::normal);
   scheduling.add_this_thread();
