@@ -124,11 +124,13 @@ class Load:
             self.sleep(options.seconds)
             return []
         deaths.begin()
-        grown = growth.Growth(self.site)
-        often = max(1, len(deaths.plan) // 20)
+        grown = growth.Growth(self.site, len(deaths.plan), self.sleep)
+        often, half = max(1, len(deaths.plan) // 20), len(deaths.plan) // 2
         while deaths.plan:
             if len(deaths.plan) % often == 0:
                 grown.look(deaths.now)
+            if len(deaths.plan) == half:
+                grown.rest()
             pause = options.interval / 1000 * deaths.random.uniform(1, 2) / 1.5
             self.sleep(pause / 2)
             self.calm.append((time.monotonic(), time.monotonic() + 0.01))
@@ -136,7 +138,7 @@ class Load:
             deaths.next()
         grown.look(deaths.now)
         self.sleep(0.3)
-        return grown.judge(sum(map(len, deaths.happened.values())))
+        return grown.judge()
 
     # --- afterwards ---
 
