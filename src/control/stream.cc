@@ -8,6 +8,8 @@
 #include <array>
 #include <cerrno>
 #include <csignal>
+#include <system_error>
+#include <thread>
 
 #include "base/log.h"
 
@@ -65,42 +67,46 @@ bool ControlStream::is_wanted(std::chrono::milliseconds wait) {
   return wait_for(0, static_cast<int>(wait.count()));
 }
 
-StreamThreads::~StreamThreads() {
-  for (Stream& stream : streams_) stream.thread.join();
+bool StreamThreads::Running::begin() {
+  const MutexLock lock(mutex);
+  if (count >= kMost) return false;
+  ++count;
+  return true;
 }
 
-void StreamThreads::reap() {
-  streams_.remove_if([](Stream& stream) {
-    if (!stream.ended) return false;
-    stream.thread.join();
-    return true;
-  });
+void StreamThreads::Running::end() {
+  const MutexLock lock(mutex);
+  --count;
+  fewer.notify_all();
+}
+
+StreamThreads::~StreamThreads() {
+  const MutexLock lock(running_->mutex);
+  while (running_->count != 0) running_->fewer.wait(running_->mutex);
 }
 
 void StreamThreads::start(UniqueFd socket, const StreamCommand& command, Json arguments,
                           UniqueFd sent) {
-  reap();
-  if (streams_.size() >= kMost) {
+  if (!running_->begin()) {
     ControlStream refused(std::move(socket), stop_);
     (void)control::send_error(refused, {EBUSY, "too many such commands are running"});
     return;
   }
-  Stream& stream = streams_.emplace_back();
   try {
-    stream.thread =
-        std::thread([this, &stream, &command, connection = std::move(socket),
-                     asked = std::move(arguments), descriptor = std::move(sent)]() mutable {
-          (void)pthread_setname_np(pthread_self(), "control");
-          try {
-            ControlStream lines(std::move(connection), stop_, std::move(descriptor));
-            command.run(target_, asked, lines);
-          } catch (const std::exception& error) {  // memory, at worst
-            log_warning("a control request failed: {}", error.what());
-          }
-          stream.ended = true;
-        });
+    std::thread([&target = target_, stop = stop_, running = running_, &command,
+                 connection = std::move(socket), asked = std::move(arguments),
+                 descriptor = std::move(sent)]() mutable {
+      (void)pthread_setname_np(pthread_self(), "control");
+      try {
+        ControlStream lines(std::move(connection), stop, std::move(descriptor));
+        command.run(target, asked, lines);
+      } catch (const std::exception& error) {  // memory, at worst
+        log_warning("a control request failed: {}", error.what());
+      }
+      running->end();
+    }).detach();
   } catch (const std::system_error& error) {
-    streams_.pop_back();
+    running_->end();
     log_warning("no thread for a control request: {}", error.what());
   }
 }

@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <atomic>
 #include <chrono>
-#include <list>
+#include <memory>
 #include <string>
-#include <thread>
+#include <utility>
 
 #include "base/fd.h"
 #include "base/mutex.h"
@@ -63,7 +62,8 @@ bool send_error(ControlStream& stream, const Error& error);
 
 }  // namespace control
 
-// The threads of such commands. Used by one thread.
+// The threads of such commands, which are detached: nobody has to notice that one has ended, and
+// the process may end at any moment (upgrade). Used by one thread.
 class StreamThreads {
  public:
   static constexpr std::size_t kMost = 16;
@@ -80,15 +80,19 @@ class StreamThreads {
   void start(UniqueFd socket, const StreamCommand& command, Json arguments, UniqueFd sent);
 
  private:
-  struct Stream {
-    std::thread thread;
-    std::atomic<bool> ended{false};
+  // The last that a thread touches, so it must not go before.
+  struct Running {
+    Mutex mutex;
+    ConditionVariable fewer;
+    std::size_t count PFS_GUARDED_BY(mutex) = 0;
+
+    bool begin() PFS_EXCLUDES(mutex);  // false: there are too many
+    void end() PFS_EXCLUDES(mutex);
   };
-  void reap();
 
   ControlTarget& target_;
   BorrowedFd stop_;
-  std::list<Stream> streams_;
+  const std::shared_ptr<Running> running_ = std::make_shared<Running>();
 };
 
 }  // namespace passthroughfs

@@ -3,9 +3,12 @@
 // Changes over the control socket: commands that take long, tell much, or never end.
 #include <gtest/gtest.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <condition_variable>
+#include <filesystem>
+#include <iterator>
 #include <mutex>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -23,6 +26,8 @@
 
 namespace passthroughfs {
 namespace {
+
+namespace fs = std::filesystem;
 
 constexpr const char* kMount = "/proc";  // any mount will do
 
@@ -176,6 +181,27 @@ TEST_F(ControlChangesTest, AReportComesWholeWithPathsOfAnyBytes) {
   EXPECT_EQ(report->changes[1].from, "old\xFF");
   EXPECT_TRUE(report->changes[1].renamed && report->changes[1].xattr);
   EXPECT_EQ(report->changes[1].type, "directory");
+}
+
+// As in an upgrade, where the server leaves at once. ThreadSanitizer says at the end of a process
+// if a thread is over and nobody has taken notice; then the exit code is its.
+TEST_F(ControlChangesTest, TheProcessMayEndWithoutNoticingThatACommandHasEnded) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");  // a process of its own, from its beginning on
+  const auto ask_and_leave = [&] {
+    const auto threads = [] {
+      const fs::directory_iterator tasks("/proc/self/task");
+      return std::distance(fs::begin(tasks), fs::end(tasks));
+    };
+    const auto before = threads();
+    bool done = false;
+    {
+      Client client = connect();
+      done = client.checkpoint() && test::wait_until([&] { return threads() == before; });
+    }
+    fs::remove_all(tree_.path());
+    _exit(done ? 0 : 1);
+  };
+  EXPECT_EXIT(ask_and_leave(), ::testing::ExitedWithCode(0), "");
 }
 
 TEST_F(ControlChangesTest, AReportMayBeLongerThanAnyAnswer) {
