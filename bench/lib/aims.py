@@ -146,27 +146,31 @@ def aims():
                           worst_growth(name, unit, smallest, largest, per_request))
 
 
-def markdown(sections):
-    """None if nothing of it was measured."""
-    places = [place for place in ("tmpfs", "disk")
-              if any(name.endswith(f"-{place}") for name in sections)]
-    columns = [(place, contender) for place in places for contender in WAYS]
+PLACES = ("tmpfs", "disk")
+
+
+def markdown(sections, place):
+    """None if nothing of it was measured there. One report per place, because a run may be of one
+    place and of a later program than the other's."""
+    columns = [(place, contender) for contender in WAYS]
     rows, met, judged = [], 0, 0
     for aim in aims():
         verdicts = [aim.verdict(sections, *column) for column in columns]
         known = [v for v in verdicts if v]
+        if not known:
+            continue
         met += sum(v.met for v in known)
         judged += len(known)
         rows.append([aim.text, aim.limit_text(), *(str(v) if v else "-" for v in verdicts)])
     if not judged:
         return None
-    used = [s for s in sections.values() if s.values]
+    used = [s for name, s in sections.items() if s.values and name.endswith(f"-{place}")]
     dates = sorted({s.when for s in used})
     when = dates[0] if len(dates) == 1 else f"{dates[0]} to {dates[-1]}"
-    text = ["### The aims", "",
+    text = [f"### The aims, on {place}", "",
             f"{met} of {judged} met. {used[-1].machine}. Measured {when}. A number is the median "
             "over the rounds of the ratio within a round, ± the median distance from it; "
             "`within ±` says that the rounds differ by more than what decides.",
-            "", *report.table(["", "aim", *(f"{place}, {WAYS[c]}" for place, c in columns)], rows,
+            "", *report.table(["", "aim", *WAYS.values()], rows,
                               "ll" + 20 * "r"), ""]
     return "\n".join(text)

@@ -10,9 +10,7 @@ HEAD = """# Measured
 Written by `./dev bench`; each block by the run that it names. What the numbers mean and where the
 time goes is in [performance.md](performance.md).
 
-<!-- bench:aims -->
-<!-- /bench:aims -->
-"""
+""" + "".join(f"\n<!-- bench:aims-{place} -->\n<!-- /bench:aims-{place} -->\n" for place in aims.PLACES)
 
 
 class Output:
@@ -33,9 +31,10 @@ class Output:
 
     def keep(self, section):
         self._store.put(section)
-        text = aims.markdown(self._store.sections)
-        if text:
-            report.put_between_markers(self.file, "aims", text, HEAD)
+        for place in aims.PLACES:
+            text = aims.markdown(self._store.sections, place)
+            if text:
+                report.put_between_markers(self.file, f"aims-{place}", text, HEAD)
 
     def section(self, section, text=None, plot=None):
         text = text or report.markdown(section)

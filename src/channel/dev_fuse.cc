@@ -158,8 +158,7 @@ class DevFuseQueue final : public Queue, public wire::ReplySink {
   std::atomic<bool> reading_{false};
 };
 
-// ---- waking
-// --------------------------------------------------------------------------------------
+// ---- waking ------------------------------------------------------------------------------------
 //
 // reading_ and stop_ are each written by one side and then read by the other, all sequentially
 // consistent: either the reader sees stop_ and does not read, or wake_all() sees reading_ and
@@ -209,8 +208,7 @@ void DevFuseChannel::wake_all() noexcept {
   }
 }
 
-// ---- requests and answers
-// ------------------------------------------------------------------------
+// ---- requests and answers ----------------------------------------------------------------------
 
 // EINTR: stopping. ENODEV: unmounted. ECONNABORTED: aborted.
 Result<ByteSpan> DevFuseQueue::read_message() noexcept {
@@ -286,8 +284,7 @@ Result<void> DevFuseQueue::send_file(std::uint64_t unique, BorrowedFd file, std:
   return pipe_->send(channel_.device_.borrow(), bytes_of(header), file, offset, size);
 }
 
-// ---- the channel
-// ---------------------------------------------------------------------------------
+// ---- the channel -------------------------------------------------------------------------------
 
 Result<std::unique_ptr<Queue>> DevFuseChannel::open_queue(int cpu, MutableByteSpan room) {
   const std::size_t room_size = request_room(max_write_);

@@ -30,8 +30,7 @@ constexpr std::size_t kMostOutput = std::size_t{64} * 1024;  // that we keep of 
 
 std::string text_of_errno(Errno error) { return std::strerror(error.value()); }
 
-// ---- what is mounted there already
-// ---------------------------------------------------------------
+// ---- what is mounted there already -------------------------------------------------------------
 
 // mountinfo writes space, tab, newline and backslash as three octal digits.
 std::string unescape_octal(std::string_view text) {
@@ -68,8 +67,7 @@ std::string mounted_type(const std::string& path) {
   return type;
 }
 
-// ---- running fusermount3
-// -------------------------------------------------------------------------
+// ---- running fusermount3 -----------------------------------------------------------------------
 
 struct HelperOutcome {
   bool started = false;

@@ -47,8 +47,7 @@ Result<Request> parse_request(ByteSpan bytes) noexcept {
   return request;
 }
 
-// ---- the session
-// ---------------------------------------------------------------------------------
+// ---- the session -------------------------------------------------------------------------------
 
 // INIT comes before anything is agreed on, so a newer kernel may have made it longer.
 template <>
@@ -87,8 +86,7 @@ Result<SyncfsRequest> decode(const Request& request, const DecodeOptions&) noexc
   return SyncfsRequest{};
 }
 
-// ---- nodes
-// ---------------------------------------------------------------------------------------
+// ---- nodes -------------------------------------------------------------------------------------
 
 template <>
 Result<LookupRequest> decode(const Request& request, const DecodeOptions&) noexcept {
@@ -148,8 +146,7 @@ Result<AccessRequest> decode(const Request& request, const DecodeOptions&) noexc
   return AccessRequest{.mask = in.mask};
 }
 
-// ---- the tree
-// ------------------------------------------------------------------------------------
+// ---- the tree ----------------------------------------------------------------------------------
 
 template <>
 Result<ReadlinkRequest> decode(const Request& request, const DecodeOptions&) noexcept {
@@ -221,8 +218,7 @@ Result<LinkRequest> decode(const Request& request, const DecodeOptions&) noexcep
   return LinkRequest{.old_nodeid = in.oldnodeid, .name = name};
 }
 
-// ---- open files and directories
-// ------------------------------------------------------------------
+// ---- open files and directories ----------------------------------------------------------------
 
 template <>
 Result<OpenRequest> decode(const Request& request, const DecodeOptions&) noexcept {
@@ -348,8 +344,7 @@ Result<PollRequest> decode(const Request& request, const DecodeOptions&) noexcep
   return PollRequest{.fh = in.fh, .kh = in.kh, .flags = in.flags, .events = in.events};
 }
 
-// ---- extended attributes
-// -------------------------------------------------------------------------
+// ---- extended attributes -----------------------------------------------------------------------
 
 template <>
 Result<SetxattrRequest> decode(const Request& request, const DecodeOptions& options) noexcept {
@@ -387,8 +382,7 @@ Result<RemovexattrRequest> decode(const Request& request, const DecodeOptions&) 
   return RemovexattrRequest{.name = name};
 }
 
-// ---- extensions
-// ----------------------------------------------------------------------------------
+// ---- extensions --------------------------------------------------------------------------------
 
 Result<SupplementaryGroups> decode_supplementary_groups(const Request& request) noexcept {
   SupplementaryGroups groups;
