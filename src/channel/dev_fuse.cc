@@ -42,6 +42,9 @@ constexpr std::size_t kSmallestData = std::size_t{80} * 1024;
 // Bytes, see open_queue().
 constexpr std::size_t kPresentRoom = std::size_t{160} * 1024;
 
+// So many reads in a row, see DevFuseQueue::read_message().
+constexpr int kMostAborted = 64;
+
 // Of 1 ms each. All but the first one or two are for a thread that a debugger has stopped, say.
 constexpr int kWakeAttempts = 10'000;
 
@@ -211,8 +214,13 @@ void DevFuseChannel::wake_all() noexcept {
 // ---- requests and answers ----------------------------------------------------------------------
 
 // EINTR: stopping. ENODEV: unmounted. ECONNABORTED: aborted.
+//
+// The kernel says ECONNABORTED as well for a request that was being taken (a RELEASE that nobody
+// waits for) when an unmount ended the connection. What is said once nothing is left to take tells
+// the two apart.
 Result<ByteSpan> DevFuseQueue::read_message() noexcept {
   const int device = channel_.device_.get();
+  int aborted = 0;
   for (;;) {
     std::memset(request_.data(), 0, sizeof(wire::InHeader));  // see last_request()
     if (!enter_read()) return Err(EINTR);
@@ -231,6 +239,9 @@ Result<ByteSpan> DevFuseQueue::read_message() noexcept {
       case EAGAIN:  // see above
       case ENOENT:  // the request was given up while it was copied
         continue;
+      case ECONNABORTED:
+        if (++aborted < kMostAborted) continue;
+        return Err(error);
       case ECONNRESET:  // a socket's far end was closed with answers unread
         return Err(ENODEV);
       default: return Err(error);
