@@ -333,6 +333,28 @@ TEST_F(MountOptionTest, LazyUnmountEndsTheDaemonWithTheLastFile) {
   EXPECT_EQ(mount.wait_for_exit(), 0);
 }
 
+// The kernel ends the connection while it hands over the RELEASEs of all those files; in some of
+// the rounds in the middle of one.
+TEST_F(MountOptionTest, LazyUnmountEndsInOrderWhileManyFilesAreClosed) {
+  PFS_NEEDS_ROOT();
+  for (int round = 0; round < 20; ++round) {
+    Mount mount;
+    ASSERT_TRUE(mount.ok());
+    const Gate opened;
+    Child client([&] {
+      for (int i = 0; i < 200; ++i) {
+        ASSERT_GE(open(mount.mnt(std::to_string(i)).c_str(), O_RDWR | O_CREAT, 0644), 0);
+      }
+      opened.pass();
+      pause();
+    });
+    ASSERT_TRUE(opened.wait());
+    ASSERT_EQ(umount2(mount.mnt().c_str(), MNT_DETACH), 0);
+    client.kill();
+    ASSERT_EQ(mount.wait_for_exit(), 0) << round << ": " << mount.log();
+  }
+}
+
 TEST_F(MountOptionTest, FusermountEndsTheDaemon) {
   if (!have_program("fusermount3")) {
     GTEST_SKIP() << "fusermount3 is not installed";
