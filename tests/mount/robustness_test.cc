@@ -23,6 +23,7 @@
 
 #include "base/fd.h"
 #include "support/mount_fixture.h"
+#include "support/small_source.h"
 
 namespace passthroughfs::test {
 namespace {
@@ -33,19 +34,6 @@ class RobustnessTest : public MountTest {
     PFS_NEEDS_ROOT();
     MountTest::SetUp();
   }
-};
-
-// A small file system of its own as the source.
-class SmallSource {
- public:
-  explicit SmallSource(const char* options) : path_(tree_.make_dir("small")) {
-    EXPECT_EQ(::mount("small", path_.c_str(), "tmpfs", 0, options), 0);
-  }
-  const std::string& path() const { return path_; }
-
- private:
-  TempTree tree_;
-  std::string path_;
 };
 
 TEST_F(RobustnessTest, FullDisk) {
