@@ -26,6 +26,7 @@
 #include "channel/uring.h"
 #include "cli/init_probe.h"
 #include "proto/socket_path.h"
+#include "source/change_events.h"
 #include "wire/abi.h"
 
 namespace passthroughfs {
@@ -295,6 +296,20 @@ Check file_handles() {
   return check;
 }
 
+Check watched_source() {
+  Check check{.name = "fanotify"};
+  const auto possible = ChangeEvents::probe();
+  check.ok = possible.has_value();
+  check.value = check.ok ? "possible: cache=coherent hears of changes behind a mount"
+                         : possible.error().to_string();
+  if (!check.ok) {
+    check.hint =
+        "needs CAP_SYS_ADMIN outside of user namespaces and Linux 5.17; without it cache=coherent "
+        "serves as cache=normal does";
+  }
+  return check;
+}
+
 Check descriptor_limit() {
   rlimit limit{};
   (void)getrlimit(RLIMIT_NOFILE, &limit);
@@ -383,6 +398,7 @@ std::vector<Check> run_checks() {
   checks.push_back(allow_other());
   checks.push_back(capabilities());
   checks.push_back(file_handles());
+  checks.push_back(watched_source());
   checks.push_back(descriptor_limit());
   add(sysctls());
   checks.push_back(connections());

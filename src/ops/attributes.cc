@@ -3,6 +3,8 @@
 
 #include <sys/sysmacros.h>
 
+#include <algorithm>
+
 #include "ops/mapped.h"
 #include "source/file_handle.h"
 
@@ -68,13 +70,16 @@ Result<wire::AttrOut> attributes_of(MountState& state, const InodeRef& inode,
 wire::EntryOut to_entry(MountState& state, const InodeRef& inode, const struct statx& st) noexcept {
   wire::EntryOut out{};
   out.nodeid = inode.id();  // never reused, so the generation may stay 0
-  out.entry_valid = state.validity.entry;
+  // A name at which something is mounted is one of the directory's, on another device.
+  const bool mount_root = (st.stx_attributes & STATX_ATTR_MOUNT_ROOT) != 0;
+  out.entry_valid = (mount_root ? state.validity : state.validity_on(inode->key.device)).entry;
   out.attr_valid = attribute_validity(state, inode);
   out.attr = to_attr(state, st);
   return out;
 }
 
 Result<wire::EntryOut> look_up(MountState& state, UniqueFd fd, InodeRef* kept) noexcept {
+  const std::uint64_t heard = state.coherence.heard();
   const struct statx st = TRY(stat_for_lookup(state, fd.borrow()));
   // The root of a mount inside the source: what lies below can be opened by handle only through a
   // descriptor on that mount.
@@ -86,7 +91,10 @@ Result<wire::EntryOut> look_up(MountState& state, UniqueFd fd, InodeRef* kept) n
   }
   const InodeKey key{device_number(st.stx_dev_major, st.stx_dev_minor), st.stx_ino};
   InodeRef inode = TRY(state.inodes->lookup(std::move(fd), key, st.stx_mode & S_IFMT));
-  const wire::EntryOut out = to_entry(state, inode, st);
+  wire::EntryOut out = to_entry(state, inode, st);
+  if (state.coherence.heard() != heard) {
+    out.attr_valid = std::min(out.attr_valid, state.validity.attributes);
+  }
   if (kept != nullptr) *kept = std::move(inode);
   return out;
 }
@@ -94,7 +102,13 @@ Result<wire::EntryOut> look_up(MountState& state, UniqueFd fd, InodeRef* kept) n
 Result<wire::EntryOut> look_up(MountState& state, const InodeRef& parent, const char* name,
                                InodeRef* kept) noexcept {
   UniqueFd fd = TRY(with_descriptors(state, [&] { return state.source.child(parent.fd(), name); }));
-  return look_up(state, std::move(fd), kept);
+  InodeRef inode;
+  auto entry = look_up(state, std::move(fd), &inode);
+  if (entry && inode->type == S_IFDIR) {
+    inode->told_place.store(InodeTable::place_of(parent.id(), name), std::memory_order_relaxed);
+  }
+  if (kept != nullptr) *kept = std::move(inode);
+  return entry;
 }
 
 }  // namespace passthroughfs

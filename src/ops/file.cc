@@ -3,6 +3,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <optional>
 
 #include "ops/announce.h"
@@ -287,7 +288,7 @@ Result<CreateReply> create(OpContext& context, const wire::CreateRequest& reques
       (void)context.state.inodes->forget(entry->nodeid, 1);
       return opened.error();
     }
-    entry->attr_valid = attribute_validity(context.state, inode);
+    entry->attr_valid = std::min(entry->attr_valid, attribute_validity(context.state, inode));
     return CreateReply{*entry, *opened};
   };
   auto reply = finish();
@@ -332,7 +333,7 @@ Result<CreateReply> tmpfile(OpContext& context, const wire::CreateRequest& reque
     (void)context.state.inodes->forget(entry.nodeid, 1);
     return opened.error();
   }
-  entry.attr_valid = attribute_validity(context.state, inode);
+  entry.attr_valid = std::min(entry.attr_valid, attribute_validity(context.state, inode));
   return CreateReply{entry, *opened};
 }
 

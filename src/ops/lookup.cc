@@ -26,12 +26,13 @@ Result<EntryReply> lookup(OpContext& context, const wire::LookupRequest& request
     name = ".";
   }
   auto entry = look_up(context.state, parent, name);
-  if (!entry && entry.error() == ENOENT && context.state.validity.negative > 0) {
+  if (!entry) {
+    const std::uint64_t seconds = context.state.validity_on(parent->key.device).negative;
+    if (entry.error() != ENOENT || seconds == 0) return entry.error();
     wire::EntryOut absent{};
-    absent.entry_valid = context.state.validity.negative;
+    absent.entry_valid = seconds;
     return EntryReply{absent};
   }
-  if (!entry) return entry.error();
   context.state.habits.looked_up(parent.id());
   return EntryReply{*entry};
 }

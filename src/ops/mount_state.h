@@ -7,6 +7,7 @@
 
 #include "changes/journal.h"
 #include "ops/backing.h"
+#include "ops/coherence.h"
 #include "ops/file_times.h"
 #include "ops/listing_habits.h"
 #include "ops/options.h"
@@ -32,13 +33,6 @@ class Invalidations {
   ~Invalidations() = default;
 };
 
-// How long the kernel may believe what it was told. Seconds.
-struct Validity {
-  std::uint64_t entry = 1;
-  std::uint64_t attributes = 1;
-  std::uint64_t negative = 0;  // 0: absence is not cached
-};
-
 // What all operations of one mount share. Constant while serving, but for the tables, which are
 // thread-safe.
 struct MountState {
@@ -56,10 +50,18 @@ struct MountState {
   ChangeTracker* changes = nullptr;
   LockTable locks;
   Backings backings;
+  // Of what others may change unseen; of the rest validity_on() knows more.
   Validity validity;
+  Coherence coherence;
   FileTimes file_times;
   ListingHabits habits;
   Invalidations* invalidations = nullptr;
+
+  [[nodiscard]] Validity validity_on(std::uint64_t device) const noexcept {
+    if (!coherence.covers(device)) return validity;
+    if (!coherence.covers_names(device)) return {validity.entry, kForEver, validity.negative};
+    return {kForEver, kForEver, kForEver};
+  }
 
   // The device that this mount itself shows, so that it is recognised when met inside the source.
   // 0 until mounted.

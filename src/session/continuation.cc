@@ -17,7 +17,7 @@ namespace {
 
 // To be raised whenever memory that processes share changes its meaning and not its size: the
 // records of the tables, what a state or a phase stands for, RegionList, the change log.
-constexpr int kMeaning = 2;
+constexpr int kMeaning = 3;
 
 constexpr const char* kReply = "init_reply";
 constexpr const char* kFlags = "init_flags";

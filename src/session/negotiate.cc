@@ -61,7 +61,10 @@ Result<Negotiated> negotiate(const wire::InitRequest& offer, const MountConfig& 
   }
   // Locks go to the source, where those who work there directly see them.
   if (!locks_stay_in_kernel(config)) wanted |= posix_locks | flock_locks;
-  if (config.cache == CacheMode::forever) wanted |= cache_symlinks;
+  // Where a link leads never changes: another one is another inode.
+  if (config.cache == CacheMode::forever || config.cache == CacheMode::coherent) {
+    wanted |= cache_symlinks;
+  }
   if (rings) wanted |= over_io_uring;
   out.flags = offer.flags & wanted;
   out.reply.minor = std::min(offer.minor, wire::kMinor);

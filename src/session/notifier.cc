@@ -16,8 +16,8 @@ constexpr std::size_t kMostQueued = 65536;
 
 }  // namespace
 
-Notifier::Notifier(Channel& channel, std::function<void(bool)> dropping)
-    : channel_(channel), dropping_(std::move(dropping)), thread_([this] { run(); }) {}
+Notifier::Notifier(Channel& channel, Dropping& dropping)
+    : channel_(channel), dropping_(dropping), thread_([this] { run(); }) {}
 
 Notifier::~Notifier() {
   {
@@ -49,14 +49,13 @@ void Notifier::drop_attributes(NodeId node) noexcept {
 void Notifier::run() {
   (void)::pthread_setname_np(::pthread_self(), kNotifierName);
   while (wait_for_work()) {
-    if (dropping_) dropping_(true);
+    const Dropping::Scope dropping(dropping_);
     while (const auto node = take()) {
       const wire::NotifyInvalInodeOut out{*node, 0, 0};  // all pages, and the attributes
       const std::array parts{bytes_of(out)};
       // ENOENT: the kernel does not know the node any more, so it believes nothing of it.
       (void)channel_.notify(wire::Notify::inval_inode, parts);
     }
-    if (dropping_) dropping_(false);
   }
 }
 

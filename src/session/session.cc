@@ -38,12 +38,11 @@ std::uint64_t raise_descriptor_limit() {
 }
 
 Validity validity_of(CacheMode mode) {
-  constexpr std::uint64_t kForEver = 10ULL * 365 * 24 * 3600;
   switch (mode) {
     case CacheMode::none: return {0, 0, 0};
     case CacheMode::forever: return {kForEver, kForEver, kForEver};
     case CacheMode::normal:
-    case CacheMode::coherent: break;
+    case CacheMode::coherent: break;  // where changes are not told; see SourceWatch
   }
   return {1, 1, 0};
 }
@@ -51,8 +50,10 @@ Validity validity_of(CacheMode mode) {
 // What a Handover of a session holds, beside its regions.
 constexpr const char* kDevice = "dev_fuse";
 constexpr const char* kRoot = "source_root";
+constexpr const char* kOwnMount = "source_own_mount";
 constexpr const char* kWithoutAtime = "source_without_atime";
 constexpr const char* kOwnDevice = "own_device";
+constexpr const char* kWatch = "source_watch";
 constexpr const char* kMemoryDirectory = "memory_directory";
 constexpr const char* kMemoryLock = "memory_lock";
 
@@ -73,7 +74,9 @@ Result<SourceTree> source_of(const Handover& from, std::string& message) {
     message = "the program before this one has left no source";
     return Err(EPROTO);
   }
-  return SourceTree::adopt(UniqueFd(*root), from.number(kWithoutAtime).value_or(0) != 0, message);
+  const SourceTree::Through through{.own_mount = from.number(kOwnMount).value_or(0) != 0,
+                                    .noatime = from.number(kWithoutAtime).value_or(0) != 0};
+  return SourceTree::adopt(UniqueFd(*root), through, message);
 }
 
 }  // namespace
@@ -84,6 +87,7 @@ SessionImpl::~SessionImpl() {
   pool_.reset();
   // Claims that still wait hold handles and replies to queues that are gone with the pool.
   notifier_.reset();
+  watch_.reset();
   state_.invalidations = nullptr;
   // The channel goes before the tables, and backing ids go with it.
   if (state_.inodes) state_.inodes->set_backing_closer(nullptr, nullptr);
@@ -115,6 +119,14 @@ Result<void> SessionImpl::prepare(std::string& message, const Handover* from) {
   state_.inodes->set_backing_closer(
       [](void* context, std::int32_t id) { static_cast<MountState*>(context)->backings.close(id); },
       &state_);
+  if (state_.config.cache == CacheMode::coherent) {
+    auto memory = regions_.make("passthroughfs-watch", SourceWatch::kMemoryBytes);
+    if (!memory) {
+      message = "memory for cache=coherent: " + memory.error().to_string();
+      return memory.error();
+    }
+    watch_memory_.emplace(std::move(*memory));
+  }
   if (state_.config.recover) {
     if (auto prepared = prepare_recovery(from); !prepared) {
       message = "memory for recover=on: " + prepared.error().to_string();
@@ -290,6 +302,10 @@ Result<void> SessionImpl::connect(UniqueFd device, std::string& message) {
     if (obstacle.empty()) obstacle = uring_obstacle();
     no_rings(obstacle.empty() ? "the kernel does not offer it" : obstacle);
   }
+  if (watch_memory_) {
+    SourceWatch::probe(*channel_, *watch_memory_);
+    SourceWatch::prepare(state_, *watch_memory_);
+  }
   find_own_device();
   set_up_channel();
   return ok();
@@ -317,6 +333,9 @@ Result<void> SessionImpl::go_on(const Handover& from, std::string& message) {
   settled_ = *settled;
   state_.own_device = *own_device;
   channel_ = make_dev_fuse_channel(UniqueFd(*device), state_.config.max_write);
+  if (watch_memory_) {
+    SourceWatch::set_descriptor(*watch_memory_, from.descriptor(kWatch).value_or(-1));
+  }
   set_up_channel();
   return ok();
 }
@@ -325,11 +344,17 @@ void SessionImpl::hand_over(Handover& handover) const {
   regions_.leave_to(handover);
   handover.put_descriptor(kDevice, channel_->descriptor());
   handover.put_descriptor(kRoot, state_.source.root().get());
+  handover.put_number(kOwnMount, state_.source.has_own_mount() ? 1 : 0);
   handover.put_number(kWithoutAtime, state_.source.without_atime() ? 1 : 0);
   handover.put_number(kOwnDevice, state_.own_device);
   if (memory_) {
     handover.put_text(kMemoryDirectory, memory_->path());
     handover.put_descriptor(kMemoryLock, memory_->lock().get());
+  }
+  if (watch_memory_) {
+    if (const int fd = SourceWatch::descriptor_in(*watch_memory_); fd >= 0) {
+      handover.put_descriptor(kWatch, fd);
+    }
   }
   put_negotiated(handover, settled_);
 }
@@ -340,7 +365,10 @@ Result<void> SessionImpl::serve(const Takeover& takeover, std::string& message) 
   if (takeover.again) {
     renew_faults();
     if (continued()->revival.revivals.load() != 0) state_.inodes->was_forgotten();
-    if (auto taken = recovery_.take_tables(takeover.descriptors, takeover.died); !taken) {
+    std::vector<int> kept(takeover.descriptors.begin(), takeover.descriptors.end());
+    if (watch_memory_) kept.push_back(SourceWatch::descriptor_in(*watch_memory_));
+    std::sort(kept.begin(), kept.end());
+    if (auto taken = recovery_.take_tables(kept, takeover.died); !taken) {
       message = "what the last server has left is damaged: " + taken.error().to_string();
       return taken;
     }
@@ -352,13 +380,18 @@ Result<void> SessionImpl::serve(const Takeover& takeover, std::string& message) 
     recovery_.finish_orphans(settled_.decode);
     state_.ledgers->free_unused_rooms();
   }
-  notifier_ = std::make_unique<Notifier>(*channel_, takeover.dropping);
+  dropping_.emplace(takeover.dropping);
+  notifier_ = std::make_unique<Notifier>(*channel_, *dropping_);
   state_.invalidations = notifier_.get();
   pool_ = std::make_unique<WorkerPool>(*channel_,
                                        ServeContext{state_, settled_.decode, ::geteuid(),
                                                     impersonation_obstacle() == nullptr, recovery_},
                                        state_.config.threads);
   if (takeover.again) tell_kernel_of_takeover();
+  if (watch_memory_) {
+    watch_ = std::make_unique<SourceWatch>(state_, *channel_, *dropping_, *watch_memory_);
+    watch_->start(takeover.again);
+  }
   auto started = pool_->start(message);
   if (started) start_watchdog(takeover);
   if (started && takeover.outlives_all) {
@@ -400,6 +433,7 @@ Result<void> SessionImpl::wait() {
   state_.locks.abandon();
   if (state_.journal) state_.journal->stop();
   if (watchdog_) watchdog_->stop();
+  if (watch_) watch_->stop();
   saver_.reset();
   return how;
 }
@@ -413,7 +447,9 @@ unsigned long SessionImpl::source_mount_flags() const {
 Result<std::unique_ptr<Session>> Session::create(const MountConfig& config, std::string& message,
                                                  const Handover* from) {
   const std::uint64_t limit = raise_descriptor_limit();
-  auto source = from == nullptr ? SourceTree::open(config.source, message, config.noatime)
+  const SourceTree::Through through{.own_mount = config.cache == CacheMode::coherent,
+                                    .noatime = config.noatime};
+  auto source = from == nullptr ? SourceTree::open(config.source, message, through)
                                 : source_of(*from, message);
   if (!source) return source.error();
   auto session = std::make_unique<SessionImpl>(config, std::move(*source), limit,

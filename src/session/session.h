@@ -123,7 +123,7 @@ class Session {
     // not if they wait for each other only. Empty: never.
     std::function<void()> beat;
     std::chrono::nanoseconds beat_every{0};
-    std::function<void(bool)> dropping;  // see Notifier
+    std::function<void(bool)> dropping;  // see Dropping in notifier.h
     bool outlives_all = false;  // what revive() needs is kept elsewhere, should all processes die
   };
   // Starts the workers and returns when the mount serves requests. EUCLEAN: what the other process

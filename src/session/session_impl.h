@@ -23,6 +23,7 @@
 #include "session/recovery.h"
 #include "session/revival.h"
 #include "session/session.h"
+#include "session/source_watch.h"
 #include "session/watchdog.h"
 #include "session/worker_pool.h"
 
@@ -89,10 +90,13 @@ class SessionImpl final : public Session {
   Regions regions_;                        // of the tables
   std::optional<Region> continued_;        // with recover=on
   std::optional<MemoryDirectory> memory_;  // likewise
+  std::optional<Region> watch_memory_;     // with cache=coherent
   Recovery recovery_{state_};
   Negotiated settled_;
   std::unique_ptr<Channel> channel_;
+  std::optional<Dropping> dropping_;
   std::unique_ptr<Notifier> notifier_;
+  std::unique_ptr<SourceWatch> watch_;  // with cache=coherent
   std::unique_ptr<WorkerPool> pool_;
   std::unique_ptr<Watchdog> watchdog_;  // looks at the pool
   std::unique_ptr<HandleSaver> saver_;

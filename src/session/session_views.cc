@@ -12,12 +12,14 @@
 namespace passthroughfs {
 namespace {
 
-const char* cache_name(CacheMode mode) {
+const char* cache_name(CacheMode mode, bool watched) {
   switch (mode) {
     case CacheMode::none: return "none";
     case CacheMode::forever: return "forever";
-    default: return "normal";
+    case CacheMode::coherent: return watched ? "coherent" : "normal";
+    case CacheMode::normal: break;
   }
+  return "normal";
 }
 
 }  // namespace
@@ -89,7 +91,7 @@ StatsView SessionImpl::stats() const {
   out.handles_mode = state_.config.handles == HandleMode::table ? "table" : "stateless";
   out.io = state_.backings.enabled() ? "passthrough" : "daemon";
   out.io_reason = state_.backings.reasons();
-  out.cache = cache_name(state_.config.cache);
+  out.cache = cache_name(state_.config.cache, state_.coherence.covers(state_.source.root_device()));
   out.writeback = state_.config.writeback;
   out.journal = !state_.journal ? "off" : state_.journal->file().empty() ? "memory" : "file";
   out.source_known = state_.journal && state_.journal->knows_source();
@@ -106,8 +108,15 @@ StatsView SessionImpl::stats() const {
     }
   }
   if (!no_rings_.empty()) out.notes.push_back("not over io_uring: " + no_rings_);
-  if (state_.config.cache == CacheMode::coherent) {
-    out.notes.emplace_back("cache=coherent is not part of this version: serving with normal");
+  if (watch_) {
+    if (const std::string why = watch_->obstacle(); !why.empty()) {
+      out.notes.push_back("cache=coherent: serving with normal: " + why);
+    } else if (state_.coherence.covers(state_.source.root_device()) &&
+               !state_.coherence.covers_names(state_.source.root_device())) {
+      out.notes.emplace_back(
+          "cache=coherent: names are believed for 1 s: this kernel cannot drop "
+          "all of them at once");
+    }
   }
   return out;
 }

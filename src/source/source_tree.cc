@@ -16,10 +16,11 @@ namespace passthroughfs {
 
 namespace {
 
-// The source on a mount of its own that belongs to nobody else and does not move access times.
-UniqueFd private_mount(const std::string& path) noexcept {
+// The source on a mount of its own that belongs to nobody else.
+UniqueFd private_mount(const std::string& path, bool noatime) noexcept {
   UniqueFd tree(
       ::open_tree(AT_FDCWD, path.c_str(), OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE));
+  if (!noatime) return tree;
   mount_attr attributes{};
   attributes.attr_set = MOUNT_ATTR_NOATIME;
   attributes.attr_clr = MOUNT_ATTR__ATIME;
@@ -32,7 +33,8 @@ UniqueFd private_mount(const std::string& path) noexcept {
 
 }  // namespace
 
-Result<SourceTree> SourceTree::open(const std::string& path, std::string& message, bool noatime) {
+Result<SourceTree> SourceTree::open(const std::string& path, std::string& message,
+                                    Through through) {
   SourceTree tree;
   auto root = own(::open(path.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
   if (!root) {
@@ -40,9 +42,12 @@ Result<SourceTree> SourceTree::open(const std::string& path, std::string& messag
     return root.error();
   }
   tree.root_ = std::move(*root);
-  if (UniqueFd own_mount = noatime ? private_mount(path) : UniqueFd(); own_mount.valid()) {
-    tree.root_ = std::move(own_mount);
-    tree.without_atime_ = true;
+  if (through.own_mount || through.noatime) {
+    UniqueFd own_mount = private_mount(path, through.noatime);
+    if (own_mount.valid()) {
+      tree.root_ = std::move(own_mount);
+      tree.through_ = {.own_mount = true, .noatime = through.noatime};
+    }
   }
   if (auto looked = tree.look_at_root(message); !looked) {
     message = "source " + path + ": " + message;
@@ -51,10 +56,10 @@ Result<SourceTree> SourceTree::open(const std::string& path, std::string& messag
   return tree;
 }
 
-Result<SourceTree> SourceTree::adopt(UniqueFd root, bool without_atime, std::string& message) {
+Result<SourceTree> SourceTree::adopt(UniqueFd root, Through through, std::string& message) {
   SourceTree tree;
   tree.root_ = std::move(root);
-  tree.without_atime_ = without_atime;
+  tree.through_ = through;
   TRY(tree.look_at_root(message));
   return tree;
 }

@@ -18,16 +18,24 @@ class SourceTree {
  public:
   // After the last fork, unless recover() follows: what it keeps of /proc is this process's.
   // `message`: one line for the user. ENOTDIR, ENOENT, EACCES, or ENOENT for a missing /proc.
-  // `noatime`: through a private copy of the source's mount that leaves access times alone, so that
-  // reads in the kernel do too; needs CAP_SYS_ADMIN, else without_atime() stays false.
-  static Result<SourceTree> open(const std::string& path, std::string& message,
-                                 bool noatime = false);
+  // `own_mount`: through a private copy of the source's mount, which needs CAP_SYS_ADMIN, else
+  // has_own_mount() stays false. `noatime`: through one that leaves access times alone, so that
+  // reads in the kernel do too; likewise without_atime().
+  struct Through {
+    bool own_mount = false;
+    bool noatime = false;
+  };
+  static Result<SourceTree> open(const std::string& path, std::string& message, Through through);
+  static Result<SourceTree> open(const std::string& path, std::string& message) {
+    return open(path, message, Through{});
+  }
 
-  // What keep() has kept of a source that another program opened, whose root this is; without_atime
-  // as it was there. recover() follows.
-  static Result<SourceTree> adopt(UniqueFd root, bool without_atime, std::string& message);
+  // What keep() has kept of a source that another program opened, whose root this is; `through`
+  // what it had. recover() follows.
+  static Result<SourceTree> adopt(UniqueFd root, Through through, std::string& message);
 
-  [[nodiscard]] bool without_atime() const noexcept { return without_atime_; }
+  [[nodiscard]] bool has_own_mount() const noexcept { return through_.own_mount; }
+  [[nodiscard]] bool without_atime() const noexcept { return through_.noatime; }
 
   [[nodiscard]] BorrowedFd root() const noexcept { return root_.borrow(); }
 
@@ -71,7 +79,7 @@ class SourceTree {
   UniqueFd root_;
   UniqueFd proc_fd_;  // /proc/self/fd
   std::uint64_t root_device_ = 0;
-  bool without_atime_ = false;
+  Through through_;
   bool recovered_ = false;
   std::unique_ptr<MountFds> mounts_;
   std::unique_ptr<DeviceMap> devices_;

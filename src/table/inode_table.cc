@@ -7,6 +7,7 @@
 #include <bit>
 #include <cerrno>
 #include <cstring>
+#include <functional>
 #include <new>
 
 #include "source/sys.h"
@@ -216,6 +217,33 @@ Result<InodeRef> InodeTable::find(InodeKey key) noexcept {
   return ref;
 }
 
+NodeId InodeTable::known_as(InodeKey key) noexcept {
+  Shard& shard = shard_of(key);
+  MutexLock lock(shard.mutex);
+  const Inode* const inode = find_locked(shard, key);
+  return inode != nullptr && slots_.is_live(*inode) ? id_of(*inode) : 0;
+}
+
+bool InodeTable::kernel_knows(NodeId id) noexcept {
+  if (id == kRoot) return true;
+  const auto inode = pin(id);
+  if (!inode) return false;
+  Shard& shard = shard_of((*inode)->key);
+  MutexLock lock(shard.mutex);
+  return (*inode)->nlookup != 0;
+}
+
+std::uint32_t InodeTable::place_of(NodeId parent, std::string_view name) noexcept {
+  return static_cast<std::uint32_t>(hash({parent, std::hash<std::string_view>{}(name)}));
+}
+
+bool InodeTable::is_told_at(InodeKey key, std::uint32_t place) noexcept {
+  Shard& shard = shard_of(key);
+  MutexLock lock(shard.mutex);
+  const Inode* const inode = find_locked(shard, key);
+  return inode != nullptr && inode->told_place.load(std::memory_order_relaxed) == place;
+}
+
 // Whether an inode without a descriptor is still the file that `fd` shows: its number may have been
 // given to another file since.
 bool InodeTable::same_file(const Inode& inode, BorrowedFd fd) noexcept {
@@ -273,6 +301,7 @@ Result<InodeRef> InodeTable::lookup(UniqueFd fd, InodeKey key, std::uint16_t typ
       inode->maybe_mapped.store(0, std::memory_order_relaxed);
       inode->direct_appends.store(0, std::memory_order_relaxed);
       inode->vain_waits.store(0, std::memory_order_relaxed);
+      inode->told_place.store(0, std::memory_order_relaxed);
       inode->cached_version.store(0, std::memory_order_relaxed);
       inode->recently_used.store(1, std::memory_order_relaxed);
       inode->fd.store(fd.release(), std::memory_order_release);

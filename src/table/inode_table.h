@@ -5,6 +5,7 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <string_view>
 #include <vector>
 
 #include "base/fd.h"
@@ -49,6 +50,7 @@ struct alignas(64) Inode : SlotHead {
   std::atomic<std::uint8_t> vain_waits;       // of direct appends for their turn, in a row
   std::uint32_t daemon_opens;                 // opens whose reads and writes come to the daemon
   std::atomic<std::uint32_t> mappable_opens;  // passthrough opens for reading and writing
+  std::atomic<std::uint32_t> told_place;      // of a directory; see InodeTable::is_told_at()
 };
 static_assert(sizeof(Inode) == 128);
 
@@ -126,6 +128,24 @@ class InodeTable {
   // The pinned inode with this identity, if known. No count changes. Its descriptor is restored.
   // ENOENT: unknown. ESTALE: the one that had this identity is gone, another file may have it now.
   [[nodiscard]] Result<InodeRef> find(InodeKey key) noexcept;
+
+  // The number of the inode that is known by this identity, or was when its descriptor was given
+  // up; 0: none.
+  [[nodiscard]] NodeId known_as(InodeKey key) noexcept;
+  // Whether the kernel has lookups of it to give back, or is about to be told of one.
+  [[nodiscard]] bool kernel_knows(NodeId id) noexcept;
+  // Where the kernel last saw a directory: a hash of its parent's number and its name.
+  [[nodiscard]] static std::uint32_t place_of(NodeId parent, std::string_view name) noexcept;
+  // Whether the kernel was last told of this directory at that place.
+  [[nodiscard]] bool is_told_at(InodeKey key, std::uint32_t place) noexcept;
+  // Of everything that lives now. `visit` must not wait for requests to be served.
+  template <typename Visit>
+  void for_each_id(Visit&& visit) const {
+    for (auto slot = static_cast<std::uint32_t>(kRoot); slot < slots_.high_water(); ++slot) {
+      const Inode& inode = slots_.at(slot);
+      if (slots_.is_live(inode)) visit(slots_.number_of(inode, slot));
+    }
+  }
 
   // Keep an inode for an open handle, beyond the kernel's count.
   void hold(const InodeRef& inode) noexcept;

@@ -467,7 +467,7 @@ TEST_F(CommandsTest, DoctorInJsonHasTheChecksThatDecideWhatAMountCanDo) {
   for (const char* name :
        {"kernel", "/dev/fuse", "protocol", "kernel passthrough", "resend after a crash",
         "FUSE over io_uring", "fusermount3", "user_allow_other", "capabilities",
-        "open_by_handle_at", "RLIMIT_NOFILE", "control sockets"}) {
+        "open_by_handle_at", "fanotify", "RLIMIT_NOFILE", "control sockets"}) {
     EXPECT_TRUE(checks.contains(name)) << name;
   }
   // There is a mount, so this much is true here.

@@ -229,6 +229,30 @@ TEST_F(RevivalTest, WhatIsLostIsAnErrorAndCounted) {
 }
 
 // Each call has the one result that it must have, whatever happens meanwhile.
+// The kernel believes what it knows for ever, and what it was not told waits.
+TEST_F(RevivalTest, WhatOthersChangeWhileNobodyIsThereIsSeen) {
+  start({"cache=coherent"});
+  ASSERT_EQ(stats().value("cache", ""), "coherent");
+  write_file(source("f"), "content");
+  const auto mode = [&] {
+    struct stat st {};
+    return ::stat(mnt("f").c_str(), &st) == 0 ? st.st_mode & 0777U : 0;
+  };
+  EXPECT_TRUE(wait_until([&] { return mode() == 0644; }));
+  for (int death = 0; death < 2; ++death) {
+    const std::string absent = "absent" + std::to_string(death);
+    EXPECT_LT(access(mnt(absent).c_str(), F_OK), 0);
+    settle();
+    kill_all();
+    write_file(source(absent), "");
+    ASSERT_EQ(chmod(source("f").c_str(), death == 0 ? 0600 : 0640), 0);
+    start_again();
+    EXPECT_TRUE(wait_until([&] { return access(mnt(absent).c_str(), F_OK) == 0; }));
+    EXPECT_TRUE(wait_until([&] { return mode() == (death == 0 ? 0600 : 0640); }));
+    EXPECT_EQ(stats().value("cache", ""), "coherent");
+  }
+}
+
 TEST_F(RevivalTest, RequestsThatWereOnTheirWayEnd) {
   start({"io=daemon"});
   std::atomic<bool> stop{false};
