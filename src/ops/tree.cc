@@ -42,6 +42,12 @@ Result<EntryReply> make_entry(OpContext& context, std::string_view name, mode_t 
   }
   InodeRef inode;
   auto entry = look_up(context.state, parent, name.data(), &inode);
+  if (entry && inode->type != type) {
+    // Replaced behind the mount between the two calls. The kernel takes a name of another kind for
+    // a broken daemon; told that its view is old it asks anew, and finds what is there.
+    (void)context.state.inodes->forget(entry->nodeid, 1);
+    entry = Err(ESTALE);
+  }
   if (!entry) {
     change.made_unseen(parent);
     return entry.error();
@@ -152,7 +158,20 @@ Result<void> unlink(OpContext& context, const wire::UnlinkRequest& request) {
   return remove(context, request.name, 0);
 }
 
+// The kernel marks the directory as dead that it believes to have this name, for as long as it
+// knows it: that must not be one which was moved away behind the mount. ESTALE makes it look once
+// more and ask again. So it is, in vain, after a rename through the mount, of which nobody keeps a
+// note.
 Result<void> rmdir(OpContext& context, const wire::RmdirRequest& request) {
+  {
+    const InodeRef parent = TRY(context.node());
+    const auto st = sys::stat_at(parent.fd(), request.name.data(), STATX_INO);
+    if (st && !context.state.inodes->is_told_at(
+                  {device_number(st->stx_dev_major, st->stx_dev_minor), st->stx_ino},
+                  InodeTable::place_of(parent.id(), request.name))) {
+      return Err(ESTALE);
+    }
+  }
   return remove(context, request.name, AT_REMOVEDIR);
 }
 

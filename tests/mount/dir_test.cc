@@ -485,5 +485,38 @@ TEST_F(DirTest, ManySubdirectoriesCountAsLinks) {
   });
 }
 
+// The kernel, which believes that the name is still the old directory's, marks that as removed.
+TEST_F(DirTest, ADirectoryThatWasMovedBehindTheMountOutlivesAnotherOneOfItsName) {
+  PFS_NEEDS_A_SHARED_SOURCE();
+  for (const bool known : {false, true}) {
+    SCOPED_TRACE(known ? "the other one is known" : "the other one is new");
+    make_dir(source("a"));
+    make_dir(source("other"));
+    const UniqueFd held(open(mnt("a").c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    ASSERT_TRUE(held.valid());
+    if (known) {
+      EXPECT_EQ(access(mnt("other").c_str(), F_OK), 0);
+    }
+    ASSERT_EQ(rename(source("a").c_str(), source("moved").c_str()), 0);
+    ASSERT_EQ(rename(source("other").c_str(), source("a").c_str()), 0);
+    EXPECT_EQ(rmdir(mnt("a").c_str()), 0) << errno_name(errno);
+    EXPECT_LT(access(source("a").c_str(), F_OK), 0);
+    EXPECT_TRUE(wait_until([&] { return access(mnt("moved").c_str(), F_OK) == 0; }));
+    EXPECT_EQ(try_open(mnt("moved/f"), O_WRONLY | O_CREAT), 0) << errno_name(errno);
+    EXPECT_EQ(try_openat(held.get(), "f", O_RDONLY), 0) << errno_name(errno);
+    EXPECT_EQ(unlink(mnt("moved/f").c_str()), 0);
+    EXPECT_EQ(rmdir(mnt("moved").c_str()), 0) << errno_name(errno);
+  }
+}
+
+TEST_F(DirTest, ADirectoryThatWasRenamedIsRemoved) {
+  make_dir(mnt("a"));
+  make_dir(mnt("a/b"));
+  ASSERT_EQ(rename(mnt("a").c_str(), mnt("c").c_str()), 0);
+  ASSERT_EQ(rename(mnt("c/b").c_str(), mnt("b").c_str()), 0);
+  EXPECT_EQ(rmdir(mnt("c").c_str()), 0) << errno_name(errno);
+  EXPECT_EQ(rmdir(mnt("b").c_str()), 0) << errno_name(errno);
+}
+
 }  // namespace
 }  // namespace passthroughfs::test
