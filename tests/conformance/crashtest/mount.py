@@ -63,9 +63,10 @@ class Native:
     """No mount: clients work on the source itself. Proves the models."""
 
     mounted = False
+    prefix = "pfs-crashtest-"  # of the temporary tree
 
     def __init__(self, base):
-        self.base = tempfile.mkdtemp(prefix="pfs-crashtest-", dir=base)
+        self.base = tempfile.mkdtemp(prefix=self.prefix, dir=base)
         os.chmod(self.base, 0o755)
         self.source = self.root = os.path.join(self.base, "source")
         os.mkdir(self.source, 0o755)
