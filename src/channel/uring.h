@@ -14,8 +14,9 @@ namespace passthroughfs {
 // The kernel has a queue per possible CPU. A request goes to that of the CPU on which its client
 // runs, takes one of the entries (seats) registered there, and wakes the ring that the seat was
 // last committed on. Each CPU's bound queue is one ring of one thread, pinned there: the wake-up
-// never crosses CPUs, and commit, fetch and sleep are one system call. INIT, FORGET, INTERRUPT and
-// notifications stay on /dev/fuse: open_queue(-1) reads it.
+// never crosses CPUs, and commit, fetch and sleep are one system call. INIT, INTERRUPT, FORGET (but
+// for one kind, see Seat::no_answer()) and notifications stay on /dev/fuse: open_queue(-1) reads
+// it.
 //
 // What keeps requests from being stranded:
 // - A seat whose request is not answered yet (a lock wait, or a request that was moved to another

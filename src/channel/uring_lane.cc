@@ -262,14 +262,16 @@ std::optional<Incoming> UringQueue::lend(Seat& seat) {
     return std::move(*incoming);
   }
   if (incoming) {
-    incoming->reply.none();
-  } else if (g_malformed_log.allow()) {
+    incoming->reply.no_answer();
+    return std::nullopt;
+  }
+  if (g_malformed_log.allow()) {
     const wire::InHeader& header = seat.header();
     log_warning("malformed request on a ring: {} len={} unique={} extlen={}",
                 wire::opcode_name(static_cast<wire::Opcode>(header.opcode)), header.len,
                 header.unique, header.total_extlen);
   }
-  (void)seat.refuse(incoming ? 0 : EINVAL);  // a kick wants no answer; or who asked hears it
+  (void)seat.refuse(EINVAL);
   return std::nullopt;
 }
 

@@ -2,6 +2,7 @@
 #include "channel/uring_seat.h"
 
 #include <cstring>
+#include <exception>
 
 #include "channel/sendable_errno.h"
 
@@ -85,6 +86,14 @@ Result<void> Seat::send(std::uint64_t /*unique*/, int error, std::span<const Byt
   front_.ring_ent_in_out.payload_sz = static_cast<std::uint32_t>(total);
   auto travels = owner_.answered(*this);
   return travels ? fits : travels;
+}
+
+void Seat::no_answer(std::uint64_t unique) noexcept {
+  try {
+    (void)send(unique, 0, {});
+  } catch (const std::exception&) {
+    // No memory to remember the seat: it is lost.
+  }
 }
 
 }  // namespace passthroughfs

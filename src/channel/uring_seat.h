@@ -55,6 +55,10 @@ class Seat final : public wire::ReplySink {
   // may lie in the buffer that take() lent, anywhere; it is moved, or already where it must be.
   // EINVAL: larger than the payload (the client gets EIO), ENODEV: the connection is gone.
   Result<void> send(std::uint64_t unique, int error, std::span<const ByteSpan> parts) override;
+  // The kernel has no end for a request on a ring but the commit, and without it not only the seat
+  // is lost: a FORGET that comes this way has its client waiting (a READDIRPLUS whose entry the
+  // kernel could not use), perhaps with a directory locked.
+  void no_answer(std::uint64_t unique) noexcept override;
 
   // Names the request in the commit.
   [[nodiscard]] std::uint64_t commit_id() const noexcept { return commit_id_; }

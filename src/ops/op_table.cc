@@ -135,10 +135,10 @@ requires(!must_tell(kEffect)) struct Adapter<Function, kEffect> {
 template <typename Request, void (*Function)(OpContext&, const Request&), Effect kEffect>
 struct Adapter<Function, kEffect> {
   static void run(OpContext& context, wire::Reply reply) {
-    reply.none();
     if (auto request = wire::decode<Request>(context.request, context.decode)) {
       Function(context, *request);
     }
+    reply.no_answer();
   }
 };
 

@@ -233,7 +233,7 @@ void Worker::dispatch(const wire::Request& request, wire::Reply reply, MutableBy
       // Not seen yet, or answered meanwhile: the kernel sends it again only in the first case.
       (void)reply.error(Err(EAGAIN));
     } else {
-      reply.none();
+      reply.no_answer();
     }
     return;
   }

@@ -33,6 +33,10 @@ class ReplySink {
   }
   [[nodiscard]] virtual bool sends_files() const noexcept { return false; }
 
+  // A request that has no answer is done with, and its memory is not read any more. Most transports
+  // need not be told.
+  virtual void no_answer(std::uint64_t /*unique*/) noexcept {}
+
  protected:
   ~ReplySink() = default;
 };
@@ -91,7 +95,12 @@ class Reply {
   }
   Result<void> file(BorrowedFd file, std::uint64_t offset, std::size_t size);
 
-  // For requests that have no answer (FORGET).
+  // For requests that have no answer (FORGET), when they are done with: the last use of their
+  // bytes.
+  void no_answer() noexcept {
+    if (sink_ != nullptr) std::exchange(sink_, nullptr)->no_answer(unique_);
+  }
+  // Nobody waits any more, the transport included.
   void none() noexcept { sink_ = nullptr; }
 
   // Tells `observer` of the answer, and nobody else any more. It has to outlive this duty.

@@ -2,6 +2,7 @@
 //
 // FUSE over io_uring: who gets it, and that nothing waits for what it does not need. What the mount
 // does otherwise is the subject of the other tests, which run over both transports.
+#include <dirent.h>
 #include <fcntl.h>
 #include <linux/fs.h>
 #include <linux/io_uring.h>
@@ -228,6 +229,41 @@ TEST_F(StuckTest, UnmountsWhileCallsAreStuck) {
   for (const auto& writer : writers_) writer->kill();
   writers_.clear();
   EXPECT_TRUE(mount_->wait_for_exit());
+}
+
+std::vector<std::string> names_in(DIR* dir) {
+  std::vector<std::string> names;
+  rewinddir(dir);
+  while (const dirent* entry = readdir(dir)) {
+    const std::string name = entry->d_name;
+    if (name != "." && name != "..") names.push_back(name);
+  }
+  return names;
+}
+
+// For an entry of READDIRPLUS that it cannot use, the kernel sends a FORGET that its client waits
+// for. Here it is a directory that has come to lie, behind the mount, in what it contained.
+TEST_F(UringTest, AListingDoesNotWaitForItsForget) {
+  Mount mount({.options = {"transport=uring", "recover=off"}});
+  ASSERT_TRUE(mount.ok());
+  ASSERT_EQ(mkdir(mount.source("outer").c_str(), 0755), 0);
+  ASSERT_EQ(mkdir(mount.source("outer/inner").c_str(), 0755), 0);
+  write_file(mount.source("outer/inner/f"), "");
+  Child client([&] {
+    DIR* const inner = opendir(mount.mnt("outer/inner").c_str());
+    ASSERT_NE(inner, nullptr);
+    // Who looks up what was listed gets the attributes along with the next listings.
+    EXPECT_EQ(names_in(inner), std::vector<std::string>{"f"});
+    struct stat st {};
+    ASSERT_EQ(fstatat(dirfd(inner), "f", &st, 0), 0);
+    ASSERT_EQ(rename(mount.source("outer/inner").c_str(), mount.source("inner").c_str()), 0);
+    ASSERT_EQ(rename(mount.source("outer").c_str(), mount.source("inner/outer").c_str()), 0);
+    for (int i = 0; i < 3; ++i) EXPECT_EQ(names_in(inner).size(), 2U);
+    closedir(inner);
+  });
+  ASSERT_TRUE(client.join());
+  const ProgramResult stats = mount.command({"stats", mount.mnt()});
+  EXPECT_NE(stats.out.find("FORGET"), std::string::npos) << stats.out;
 }
 
 TEST_F(UringTest, KilledDaemonLeavesNobodyWaiting) {

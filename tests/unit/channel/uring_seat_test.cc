@@ -102,6 +102,15 @@ TEST_F(UringSeat, DataOfTheLargestWriteIsPageAlignedAndWhole) {
   EXPECT_TRUE(incoming.reply.ok());
 }
 
+TEST_F(UringSeat, ThatNeedsNoAnswerIsCommittedAllTheSame) {
+  arrive(requests::forget(2, 1), sizeof(wire::ForgetIn), 4242);
+  take().reply.no_answer();
+  EXPECT_EQ(answers_, 1);
+  EXPECT_EQ(answer().unique, 4242U);
+  EXPECT_EQ(answer().error, 0);
+  EXPECT_EQ(front().ring_ent_in_out.payload_sz, 0U);
+}
+
 TEST_F(UringSeat, AnswerHasNumberErrorAndSize) {
   arrive(requests::statfs(), 0, 4242);
   EXPECT_TRUE(take().reply.value(std::uint64_t{5}));

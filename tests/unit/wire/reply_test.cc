@@ -27,8 +27,10 @@ class RecordingSink final : public ReplySink {
     if (refuse != 0) return Err(refuse);
     return passthroughfs::ok();
   }
+  void no_answer(std::uint64_t unique) noexcept override { unanswered.push_back(unique); }
 
   std::vector<Sent> sent;
+  std::vector<std::uint64_t> unanswered;
   int refuse = 0;
 };
 
@@ -169,13 +171,27 @@ TEST_F(DroppedReply, SaysNothingAfterAnAnswer) {
   EXPECT_TRUE(lines_.empty());
 }
 
-TEST_F(DroppedReply, ThatNeedsNoAnswerGetsNone) {
+TEST_F(DroppedReply, ThatNobodyWaitsForIsNotSent) {
   {
     Reply reply(sink_, 4, kOpcode);
     reply.none();
     EXPECT_FALSE(reply.pending());
+    reply.no_answer();
   }
   EXPECT_TRUE(sink_.sent.empty());
+  EXPECT_TRUE(sink_.unanswered.empty());
+  EXPECT_TRUE(lines_.empty());
+}
+
+TEST_F(DroppedReply, ThatNeedsNoAnswerOnlyTellsTheSink) {
+  {
+    Reply reply(sink_, 4, kOpcode);
+    reply.no_answer();
+    EXPECT_FALSE(reply.pending());
+    reply.no_answer();
+  }
+  EXPECT_TRUE(sink_.sent.empty());
+  EXPECT_EQ(sink_.unanswered, std::vector<std::uint64_t>{4});
   EXPECT_TRUE(lines_.empty());
 }
 
