@@ -37,7 +37,7 @@ struct WatchRecord {
 // they are read, and are read into memory that it inherits.
 class SourceWatch {
  public:
-  static constexpr std::size_t kMemoryBytes = 256 * 1024;
+  static constexpr std::size_t kMemoryBytes = 256UL * 1024;
 
   // `memory`: of kMemoryBytes, zero or another watch's of the same mount. All must outlive this.
   SourceWatch(MountState& state, Channel& channel, Dropping& dropping, Region& memory);
