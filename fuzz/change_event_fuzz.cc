@@ -3,19 +3,11 @@
 // Any bytes as what fanotify tells: it comes to an end, and nothing is taken from beyond it.
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
 
+#include "require.h"
 #include "source/change_events.h"
 
-namespace {
-
 using namespace passthroughfs;
-
-void require(bool condition) {
-  if (!condition) std::abort();
-}
-
-}  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   const ByteSpan all(reinterpret_cast<const std::byte*>(data), size);

@@ -4,18 +4,14 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
 #include <cstring>
 
 #include "changes/record.h"
+#include "require.h"
 
 namespace {
 
 using namespace passthroughfs;
-
-void require(bool condition) {
-  if (!condition) std::abort();
-}
 
 // Writes what it is given; a second round has to give the same bytes.
 class Copier final : public RecordVisitor {

@@ -5,21 +5,17 @@
 // the input is the size of the pieces.
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
 #include <string>
 #include <string_view>
 
 #include "proto/framing.h"
 #include "proto/messages.h"
 #include "proto/text.h"
+#include "require.h"
 
 namespace {
 
 using namespace passthroughfs;
-
-void require(bool condition) {
-  if (!condition) std::abort();
-}
 
 void check_line(std::string_view line) {
   if (const auto request = decode_request(line)) {

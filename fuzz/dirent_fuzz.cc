@@ -6,12 +6,12 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
 #include <cstring>
 #include <memory>
 #include <string>
 #include <vector>
 
+#include "require.h"
 #include "wire/dirent.h"
 
 namespace {
@@ -22,10 +22,6 @@ struct Entry {
   bool plus;
   std::string name;
 };
-
-void require(bool condition) {
-  if (!condition) std::abort();
-}
 
 void require_same(ByteSpan written, const std::vector<Entry>& entries) {
   for (std::size_t i = 0; i < entries.size(); ++i) {

@@ -7,20 +7,12 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
 
 #include "base/handover.h"
+#include "require.h"
 #include "session/continuation.h"
 
-namespace {
-
 using namespace passthroughfs;
-
-void require(bool condition) {
-  if (!condition) std::abort();
-}
-
-}  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   const UniqueFd file(::memfd_create("fuzz", MFD_CLOEXEC));

@@ -6,19 +6,15 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
 #include <string>
 #include <string_view>
 
 #include "proto/mount_point.h"
+#include "require.h"
 
 namespace {
 
 using namespace passthroughfs;
-
-void require(bool condition) {
-  if (!condition) std::abort();
-}
 
 // As the kernel writes a field.
 std::string escaped(std::string_view text) {

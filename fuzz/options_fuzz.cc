@@ -4,20 +4,16 @@
 // and what is accepted is accepted in the same way when it is given to the options one by one.
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
 #include <string>
 #include <vector>
 
 #include "cli/mount_arguments.h"
 #include "embed/mount_options.h"
+#include "require.h"
 
 namespace {
 
 using namespace passthroughfs;
-
-void require(bool condition) {
-  if (!condition) std::abort();
-}
 
 void require_one_line(const Error& error) { require(error.code > 0 && !error.message.empty()); }
 

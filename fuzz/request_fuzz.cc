@@ -6,11 +6,11 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
 #include <cstring>
 #include <memory>
 #include <string>
 
+#include "require.h"
 #include "support/decode_any.h"
 #include "wire/dump.h"
 #include "wire/requests.h"
@@ -18,10 +18,6 @@
 namespace {
 
 using namespace passthroughfs;
-
-void require(bool condition) {
-  if (!condition) std::abort();
-}
 
 // A view that was handed out lies inside the message, and may be read.
 void require_inside(ByteSpan view, ByteSpan message) {

@@ -8,12 +8,12 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
 #include <cstring>
 #include <memory>
 #include <vector>
 
 #include "channel/uring_seat.h"
+#include "require.h"
 #include "support/decode_any.h"
 
 namespace {
@@ -21,10 +21,6 @@ namespace {
 using namespace passthroughfs;
 
 constexpr std::size_t kPayload = 8192;
-
-void require(bool condition) {
-  if (!condition) std::abort();
-}
 
 struct Owner final : SeatOwner {
   Result<void> answered(Seat& /*seat*/) override {
