@@ -157,8 +157,8 @@ def brief(value):
 def dead_directories(directories, mount, source):
     """Those that are right in themselves, but in which nothing can be found or made. So they are
     when the kernel has seen a directory removed under a name, and believed it to be this one, which
-    had been moved away behind it. It stays like this for as long as the kernel has this inode, and one
-    such directory explains all that is missing below it."""
+    had been moved away behind it. It stays like this for as long as the kernel has this inode, and
+    one such directory explains all that is missing below it."""
     return [f"stale: the kernel takes directory {path!r} for a removed one"
             for path in directories
             if ask(attributes, os.path.join(mount, path)) == ask(attributes,
