@@ -76,8 +76,21 @@ class KeptOverRemoval {
   InodeRef inode_;
 };
 
+// The kernel marks the directory as dead that it believes to have a name which RMDIR removes, for
+// as long as it knows it: that must not be one which was moved away behind the mount. ESTALE makes
+// it look once more and ask again; in vain after a rename through the mount, which notes no place.
+bool is_what_kernel_believes(MountState& state, const InodeRef& parent, std::string_view name) {
+  const auto st = sys::stat_at(parent.fd(), name.data(), STATX_INO);
+  return !st || state.inodes->is_told_at(
+                    {device_number(st->stx_dev_major, st->stx_dev_minor), st->stx_ino},
+                    InodeTable::place_of(parent.id(), name));
+}
+
 Result<void> remove(OpContext& context, std::string_view name, int flags) {
   const InodeRef parent = TRY(context.node());
+  if (flags == AT_REMOVEDIR && !is_what_kernel_believes(context.state, parent, name)) {
+    return Err(ESTALE);
+  }
   const KeptOverRemoval kept(context.state, parent, name.data());
   AnnouncedNames change(context);
   change.removes(parent, name);
@@ -158,20 +171,7 @@ Result<void> unlink(OpContext& context, const wire::UnlinkRequest& request) {
   return remove(context, request.name, 0);
 }
 
-// The kernel marks the directory as dead that it believes to have this name, for as long as it
-// knows it: that must not be one which was moved away behind the mount. ESTALE makes it look once
-// more and ask again. So it is, in vain, after a rename through the mount, of which nobody keeps a
-// note.
 Result<void> rmdir(OpContext& context, const wire::RmdirRequest& request) {
-  {
-    const InodeRef parent = TRY(context.node());
-    const auto st = sys::stat_at(parent.fd(), request.name.data(), STATX_INO);
-    if (st && !context.state.inodes->is_told_at(
-                  {device_number(st->stx_dev_major, st->stx_dev_minor), st->stx_ino},
-                  InodeTable::place_of(parent.id(), request.name))) {
-      return Err(ESTALE);
-    }
-  }
   return remove(context, request.name, AT_REMOVEDIR);
 }
 

@@ -138,7 +138,7 @@ class InodeTable {
   [[nodiscard]] static std::uint32_t place_of(NodeId parent, std::string_view name) noexcept;
   // Whether the kernel was last told of this directory at that place.
   [[nodiscard]] bool is_told_at(InodeKey key, std::uint32_t place) noexcept;
-  // Of everything that lives now. `visit` must not wait for requests to be served.
+  // Of everything that lives now; no lock is held over `visit`.
   template <typename Visit>
   void for_each_id(Visit&& visit) const {
     for (auto slot = static_cast<std::uint32_t>(kRoot); slot < slots_.high_water(); ++slot) {

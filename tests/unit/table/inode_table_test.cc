@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 
 #include <atomic>
 #include <set>
@@ -42,6 +43,39 @@ TEST(InodeTableTest, OneFileIsOneNodeByWhicheverName) {
   EXPECT_EQ(tree.node("file0"), node);
   EXPECT_EQ(tree.node("other"), node);
   EXPECT_NE(tree.node("file1"), node);
+}
+
+// Beyond its lookups: something may still be at work with it.
+TEST(InodeTableTest, TheKernelKnowsANodeUntilItHasGivenAllLookupsBack) {
+  TableTree tree;
+  tree.make_files(1);
+  const NodeId node = tree.node("file0");
+  ASSERT_EQ(tree.node("file0"), node);
+  auto pinned = tree.inodes().get(node);
+  ASSERT_TRUE(pinned.has_value());
+  const InodeKey key = (*pinned)->key;
+  EXPECT_EQ(tree.inodes().known_as(key), node);
+  EXPECT_TRUE(tree.inodes().forget(node, 1));
+  EXPECT_TRUE(tree.inodes().kernel_knows(node));
+  EXPECT_TRUE(tree.inodes().forget(node, 1));
+  EXPECT_FALSE(tree.inodes().kernel_knows(node));
+  EXPECT_EQ(tree.inodes().known_as(key), 0U);
+  EXPECT_TRUE(tree.inodes().kernel_knows(InodeTable::kRoot));
+}
+
+TEST(InodeTableTest, ADirectoryIsAtThePlaceThatWasToldLast) {
+  TableTree tree;
+  ASSERT_EQ(::mkdir(tree.path("d").c_str(), 0755), 0);
+  auto found = tree.look_up("d");
+  ASSERT_TRUE(found.has_value());
+  const auto place = InodeTable::place_of(InodeTable::kRoot, "d");
+  EXPECT_FALSE(tree.inodes().is_told_at((*found)->key, place)) << "nobody has told";
+  (*found)->told_place.store(place);
+  EXPECT_TRUE(tree.inodes().is_told_at((*found)->key, place));
+  EXPECT_FALSE(
+      tree.inodes().is_told_at((*found)->key, InodeTable::place_of(InodeTable::kRoot, "e")));
+  EXPECT_FALSE(tree.inodes().is_told_at((*found)->key, InodeTable::place_of(found->id(), "d")));
+  EXPECT_FALSE(tree.inodes().is_told_at({0, 1}, place)) << "of none that is known";
 }
 
 TEST(InodeTableTest, ANodeIsKnownForExactlyAsManyLookupsAsItGot) {
