@@ -302,10 +302,7 @@ Result<void> SessionImpl::connect(UniqueFd device, std::string& message) {
     if (obstacle.empty()) obstacle = uring_obstacle();
     no_rings(obstacle.empty() ? "the kernel does not offer it" : obstacle);
   }
-  if (watch_memory_) {
-    SourceWatch::probe(*channel_, *watch_memory_);
-    SourceWatch::prepare(state_, *watch_memory_);
-  }
+  if (watch_memory_) SourceWatch::prepare(state_, *channel_, *watch_memory_);
   find_own_device();
   set_up_channel();
   return ok();

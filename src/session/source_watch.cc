@@ -45,10 +45,6 @@ void SourceWatch::set_descriptor(Region& memory, int descriptor) noexcept {
   record_in(memory).descriptor.store(descriptor);
 }
 
-void SourceWatch::probe(Channel& channel, Region& memory) noexcept {
-  record_in(memory).names.store(channel.notify(wire::Notify::inc_epoch, {}) ? 1 : 0);
-}
-
 SourceWatch::SourceWatch(MountState& state, Channel& channel, Dropping& dropping, Region& memory)
     : state_(state),
       channel_(channel),
@@ -85,20 +81,21 @@ Result<ChangeEvents> SourceWatch::open_events(MountState& state, std::string& wh
   return ChangeEvents::open(state.source.root(), why);
 }
 
-void SourceWatch::prepare(MountState& state, Region& memory) {
+void SourceWatch::prepare(MountState& state, Channel& channel, Region& memory) {
+  record_in(memory).names.store(channel.notify(wire::Notify::inc_epoch, {}) ? 1 : 0);
   std::string why;
   if (auto events = open_events(state, why)) set_descriptor(memory, events->release());
 }
 
 Result<ChangeEvents> SourceWatch::find_events(bool again, bool& missed, std::string& why) {
-  if (again && has_failed()) {
+  if (has_failed()) {
     why = kLost;
     return Err(EOVERFLOW);
   }
   if (const int left = descriptor_in(memory_); left >= 0) {
     if (auto events = ChangeEvents::adopt(UniqueFd(left), state_.source.root())) return events;
   }
-  missed = again;
+  missed = again && record_in(memory_).begun.load() != 0;
   set_descriptor(memory_, -1);
   auto events = open_events(state_, why);
   if (events) set_descriptor(memory_, events->descriptor());
@@ -111,24 +108,25 @@ void SourceWatch::start(bool again) {
   auto events = stop_.valid() ? find_events(again, missed, why) : Err(EMFILE);
   if (!events) {
     give_up(why.empty() ? events.error().to_string() : why);
-    if (again) drop_everything();
+    if (has_failed()) drop_everything();
     return;
   }
   events_.emplace(std::move(*events));
   if (missed) drop_everything();
   // What is told from here on waits for the thread, which may find that it has to end this.
+  record_in(memory_).begun.store(1);
   state_.coherence.begin(state_.source.root_device(), record_in(memory_).names.load() != 0);
   try {
     thread_ = start_thread([this, again] { run(again); });
   } catch (const std::system_error&) {
     give_up("no thread");
-    if (again) drop_everything();
+    drop_everything();
   }
 }
 
 // Everything that the kernel believes for ever it was told before this.
 void SourceWatch::give_up(std::string why) noexcept {
-  record_in(memory_).failed.store(1);
+  record_in(memory_).failed.store(record_in(memory_).begun.load());
   state_.coherence.end();
   state_.coherence.hear();
   log_warning("cache=coherent: serving with normal from now on: {}", why);
@@ -188,7 +186,6 @@ void SourceWatch::pass_on(ByteSpan batch) {
   }
   if (!others) return;
   state_.coherence.hear();
-  const Dropping::Scope dropping(dropping_);
   std::unordered_map<std::string, NodeId> known;  // by handle: many events are of few objects
   const auto find = [&](const FileHandle& handle) {
     std::string key(reinterpret_cast<const char*>(handle.data), handle.bytes);
@@ -197,8 +194,7 @@ void SourceWatch::pass_on(ByteSpan batch) {
     if (added) at->second = node_of(handle);
     return at->second;
   };
-  // All of it has happened by now, so each thing is dropped once. A name may wait for its
-  // directory, and that for requests.
+  // All of it has happened by now, so each thing is dropped once.
   std::set<std::pair<NodeId, std::string_view>> names;
   for (ByteSpan rest = batch; const auto event = next_change(rest);) {
     if (event->lost) return give_up(kLost);
@@ -215,6 +211,7 @@ void SourceWatch::pass_on(ByteSpan batch) {
       }
     }
   }
+  const Dropping::Scope dropping(dropping_);
   for (const auto& [directory, name] : names) drop_name(directory, name);
   drop_pending();
 }
@@ -238,6 +235,8 @@ bool SourceWatch::drop_node(NodeId node, bool pages) noexcept {
 }
 
 void SourceWatch::drop_pending() noexcept {
+  if (pending_.empty()) return;
+  const Dropping::Scope dropping(dropping_);
   for (auto at = pending_.begin(); at != pending_.end();) {
     const bool told = drop_node(at->first, at->second);
     at = told || !state_.inodes->kernel_knows(at->first) ? pending_.erase(at) : std::next(at);

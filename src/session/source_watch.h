@@ -23,8 +23,8 @@ namespace passthroughfs {
 struct WatchRecord {
   std::atomic<std::int32_t> descriptor;  // of the events; 0: there are none
   std::atomic<std::uint32_t> names;      // the kernel can be told to drop every name that it knows
-  std::atomic<std::uint32_t> failed;     // nothing is watched any more
-  std::uint32_t unused;
+  std::atomic<std::uint32_t> begun;      // the kernel may have been told things for ever
+  std::atomic<std::uint32_t> failed;     // after that; nothing is watched any more
 };
 
 // cache=coherent: hears of what others change in the source's file system, and tells the kernel to
@@ -45,9 +45,10 @@ class SourceWatch {
   SourceWatch(const SourceWatch&) = delete;
   SourceWatch& operator=(const SourceWatch&) = delete;
 
-  // Once for a mount, before any process serves it: so that what has been opened then is there for
-  // all of them, and for who goes on when none is left. What cannot be had start() tries once more.
-  static void prepare(MountState& state, Region& memory);
+  // Once for a mount, when the kernel has just been connected and nobody serves yet: so that what
+  // is opened then is there for all who serve, and for who goes on when none is left. Asks the
+  // kernel whether it can drop all names at once. What cannot be had start() tries once more.
+  static void prepare(MountState& state, Channel& channel, Region& memory);
   // Before requests are served. `again`: another process has served, so the kernel believes
   // something already. Where nothing can be watched obstacle() says why.
   void start(bool again);
@@ -61,8 +62,6 @@ class SourceWatch {
   [[nodiscard]] static int descriptor_in(const Region& memory) noexcept;
   // It has that number now; -1: it is gone, and with it what was not read.
   static void set_descriptor(Region& memory, int descriptor) noexcept;
-  // Whether the kernel can drop all names at once: to be asked when it has just been connected.
-  static void probe(Channel& channel, Region& memory) noexcept;
 
  private:
   using Pending = std::unordered_map<NodeId, bool>;  // whether pages, too

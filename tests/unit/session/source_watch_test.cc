@@ -9,7 +9,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cstring>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -142,7 +144,7 @@ TEST_F(SourceWatchTest, NamesAreKeptForEverOnlyWhereAllCanBeDroppedAtOnce) {
   EXPECT_FALSE(state_->coherence.covers_names(state_->source.root_device()));
   EXPECT_EQ(state_->validity_on(state_->source.root_device()).attributes, kForEver);
   EXPECT_EQ(state_->validity_on(state_->source.root_device()).entry, 1U);
-  SourceWatch::probe(*channel_, memory_);
+  SourceWatch::prepare(*state_, *channel_, memory_);
   EXPECT_EQ(told(), "epoch");
   start();
   EXPECT_EQ(state_->validity_on(state_->source.root_device()).entry, kForEver);
@@ -174,7 +176,7 @@ TEST_F(SourceWatchTest, WhatADeadProcessHasReadIsToldByTheNext) {
 
 TEST_F(SourceWatchTest, WithoutTheEventsOfBeforeEverythingIsDropped) {
   const std::string node = std::to_string(know("f"));
-  SourceWatch::probe(*channel_, memory_);
+  SourceWatch::prepare(*state_, *channel_, memory_);
   EXPECT_EQ(told(), "epoch");
   start();
   SourceWatch::set_descriptor(memory_, -1);
@@ -187,7 +189,7 @@ TEST_F(SourceWatchTest, WithoutTheEventsOfBeforeEverythingIsDropped) {
 
 TEST_F(SourceWatchTest, ALossEndsItAndDropsEverything) {
   const std::string node = std::to_string(know("f"));
-  SourceWatch::probe(*channel_, memory_);
+  SourceWatch::prepare(*state_, *channel_, memory_);
   EXPECT_EQ(told(), "epoch");
   fanotify_event_metadata overflow{};
   overflow.event_len = overflow.metadata_len = sizeof overflow;
@@ -217,6 +219,17 @@ TEST_F(WithoutOwnMount, NothingIsWatched) {
   EXPECT_EQ(watch_->obstacle(), "needs CAP_SYS_ADMIN");
 }
 
+// The kernel was told nothing for ever, so nothing of that has to be dropped.
+TEST_F(WithoutOwnMount, TheNextProcessSaysTheSame) {
+  start();
+  start(true);
+  EXPECT_EQ(watch_->obstacle(), "needs CAP_SYS_ADMIN");
+  as_another([&] { EXPECT_EQ(mkdir(path("d").c_str(), 0755), 0); });
+  watch_.reset();
+  (void)channel_->notify(wire::Notify::inc_epoch, {});
+  EXPECT_EQ(told(), "epoch") << "and nothing before it";
+}
+
 class RemoteSource : public SourceWatchTest {};
 
 TEST_F(RemoteSource, NothingIsWatched) {
@@ -224,6 +237,44 @@ TEST_F(RemoteSource, NothingIsWatched) {
   start();
   EXPECT_FALSE(covers());
   EXPECT_NE(watch_->obstacle().find("other machines"), std::string::npos);
+}
+
+// A kernel that does not know nodes yet, whose answers to LOOKUP are on their way.
+class SlowKernel final : public Channel {
+ public:
+  explicit SlowKernel(int unknown) : unknown_(unknown) {}
+  Result<std::unique_ptr<Queue>> open_queue(int, MutableByteSpan) override { return Err(ENOSYS); }
+  Result<void> notify(wire::Notify code, std::span<const ByteSpan>) override {
+    if (!dropping) outside = true;
+    if (code != wire::Notify::inval_inode) return ok();
+    if (unknown_.fetch_sub(1) > 0) return Err(ENOENT);
+    told = true;
+    return ok();
+  }
+  Result<std::int32_t> open_backing(BorrowedFd) override { return Err(ENOTTY); }
+  Result<void> close_backing(std::int32_t) override { return Err(ENOTTY); }
+  void wake_all() noexcept override {}
+  [[nodiscard]] int descriptor() const noexcept override { return -1; }
+  [[nodiscard]] const char* name() const noexcept override { return "slow"; }
+
+  std::atomic<bool> dropping{false}, told{false};
+  std::atomic<bool> outside{false};  // something was told while nobody knew that it may wait
+
+ private:
+  std::atomic<int> unknown_;
+};
+
+TEST_F(SourceWatchTest, WhatTheKernelDoesNotKnowYetIsToldUntilItDoes) {
+  (void)know("f");
+  SlowKernel kernel(5);
+  Dropping dropping([&](bool begun) { kernel.dropping = begun; });
+  SourceWatch watch(*state_, kernel, dropping, memory_);
+  watch.start(false);
+  as_another([&] { EXPECT_EQ(chmod(path("f").c_str(), 0600), 0); });
+  EXPECT_TRUE(wait_until([&] { return kernel.told.load(); }));
+  watch.stop();
+  EXPECT_FALSE(kernel.outside);
+  EXPECT_FALSE(kernel.dropping);
 }
 
 }  // namespace
