@@ -27,6 +27,7 @@
 #include "lock_actor.h"
 #include "revival_fixture.h"
 #include "support/loop_image.h"
+#include "support/small_source.h"
 #include "support/told_changes.h"
 
 namespace passthroughfs::test {
@@ -231,7 +232,8 @@ TEST_F(RevivalTest, WhatIsLostIsAnErrorAndCounted) {
 // Each call has the one result that it must have, whatever happens meanwhile.
 // The kernel believes what it knows for ever, and what it was not told waits.
 TEST_F(RevivalTest, WhatOthersChangeWhileNobodyIsThereIsSeen) {
-  start({"cache=coherent"});
+  const SmallSource small("size=4m");  // tmpfs can be watched on every machine
+  start({"cache=coherent"}, small.path());
   ASSERT_EQ(stats().value("cache", ""), "coherent");
   write_file(source("f"), "content");
   const auto mode = [&] {
